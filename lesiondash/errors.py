@@ -1,0 +1,29 @@
+"""The one family of errors that people are shown: what was wrong, with which file or value, and what to do."""
+
+
+class LesionDashError(Exception):
+    """Base of every error that lesiondash raises on purpose; its text is written for the person at the screen."""
+
+
+class ScanError(LesionDashError):
+    """A file, folder or zip that cannot be read as a CT series."""
+
+
+class CollectionError(LesionDashError):
+    """A DeepLesion folder, table row or image that cannot be used."""
+
+
+class BoxError(LesionDashError):
+    """A box that is empty or outside its image."""
+
+
+class FilterError(LesionDashError, ValueError):
+    """A filter parameter or input image outside the filter's domain."""
+
+
+class EncoderError(LesionDashError):
+    """A checkpoint or a batch of crops that the encoder cannot take."""
+
+
+class SearchError(LesionDashError):
+    """A query, scope or table that the index cannot answer."""

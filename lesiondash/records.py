@@ -1,0 +1,195 @@
+"""The nouns of the project: small immutable records that every other folder takes and returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lesiondash.errors import BoxError
+
+LESION_TYPES: tuple[str, ...] = (
+    "bone",
+    "abdomen",
+    "mediastinum",
+    "liver",
+    "lung",
+    "kidney",
+    "soft tissue",
+    "pelvis",
+)
+"""DeepLesion's coarse lesion types; `LESION_TYPES[code - 1]` for codes 1 to 8 (Yan et al. 2018)."""
+UNLABELLED = "unlabelled"
+SPLITS: tuple[str, ...] = ("train", "validation", "test")
+"""DeepLesion's official split codes 1, 2, 3 in order."""
+
+SearchScope = Literal["all", "same", "cross"]
+SCOPES: tuple[SearchScope, ...] = ("all", "same", "cross")
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A CT display window, in HU."""
+
+    center_hu: float
+    width_hu: float
+
+    @property
+    def low_hu(self) -> float:
+        """HU shown as black."""
+        return self.center_hu - self.width_hu / 2
+
+    @property
+    def high_hu(self) -> float:
+        """HU shown as white."""
+        return self.center_hu + self.width_hu / 2
+
+    def apply(self, hu: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Map HU linearly to [0, 1], clipped; same shape, float32."""
+        values = (np.asarray(hu, dtype=np.float32) - self.low_hu) / self.width_hu
+        return np.clip(values, 0, 1).astype(np.float32)
+
+
+WINDOWS: dict[str, Window] = {
+    "lung": Window(-600, 1500),
+    "soft tissue": Window(40, 400),
+    "liver": Window(60, 150),
+    "bone": Window(400, 1800),
+    "brain": Window(40, 80),
+}
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle on a slice, in pixels: x to the right, y down, edges (not centres), x0 < x1 and y0 < y1."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def __post_init__(self) -> None:
+        if not all(np.isfinite([self.x0, self.y0, self.x1, self.y1])):
+            raise BoxError(f"The box {self.text} is not made of four numbers; give x0,y0,x1,y1 in pixels.")
+        if self.x1 <= self.x0 or self.y1 <= self.y0:
+            raise BoxError(f"The box {self.text} has no area; x1 must exceed x0, and y1 exceed y0.")
+
+    @property
+    def text(self) -> str:
+        """The four edges as `x0,y0,x1,y1`."""
+        return f"{self.x0:g},{self.y0:g},{self.x1:g},{self.y1:g}"
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """The centre (x, y) in pixels."""
+        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height in pixels."""
+        return self.x1 - self.x0, self.y1 - self.y0
+
+    def inside(self, height: int, width: int) -> Box:
+        """Return the box clipped to an image; raises `BoxError` when it lies outside of it entirely."""
+        if self.x0 >= width or self.y0 >= height or self.x1 <= 0 or self.y1 <= 0:
+            raise BoxError(
+                f"The box {self.text} lies outside the image of {width} × {height} pixels; "
+                "draw it over the image."
+            )
+        return Box(max(self.x0, 0), max(self.y0, 0), min(self.x1, width), min(self.y1, height))
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One CT series: slices sorted along the normal, in HU.
+
+    hu: (z, y, x) int16 or float32; spacing_mm: (z, y, x); positions_mm: (z,) along the normal, ascending.
+    uid is a one-way hash of the SeriesInstanceUID: no identifier of a person is kept.
+    """
+
+    uid: str
+    description: str
+    modality: str
+    hu: npt.NDArray[Any]
+    spacing_mm: tuple[float, float, float]
+    positions_mm: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.hu.shape[0])
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One annotated lesion on its key slice, as in a row of DeepLesion's `DL_info.csv`.
+
+    lesion_id is unique in its collection. spacing_mm is (z, y, x); diameters_mm the RECIST long and short axes;
+    normalized_location the relative (x, y, z) in the body, each in [0, 1].
+    """
+
+    lesion_id: str
+    patient_id: str
+    study_id: str
+    series_id: str
+    slice_index: int
+    box: Box
+    type: str
+    split: str
+    diameters_mm: tuple[float, float]
+    spacing_mm: tuple[float, float, float]
+    normalized_location: tuple[float, float, float]
+    slice_range: tuple[int, int]
+    image_path: Path
+
+
+DEFAULT_SIGMAS: tuple[float, ...] = tuple(round(1 + k * 0.2, 10) for k in range(41))
+"""The paper's scale sweep: 1 to 9 in steps of 0.2, both ends included (41 scales)."""
+
+
+@dataclass(frozen=True)
+class FrangiParams:
+    """Parameters of the modified multi-scale Frangi filter (Qi et al. 2023, Appendix A).
+
+    alpha, beta: sensitivity to R_A and R_B (no unit). gamma: sensitivity to the structure norm S, in units of the
+    [0, 1] image. sigmas: scales in pixels, or in mm where a spacing is given. rho in [0, 1]: 0 is the printed
+    formula, 1 promotes λ1 and λ2 to the next higher eigenvalue. polarity: which structures respond.
+    normalise divides by the largest value that alpha allows. Values are checked by `frangi_filter`.
+    """
+
+    alpha: float = 1.0
+    beta: float = 0.6
+    gamma: float | Literal["auto"] = 0.0444
+    sigmas: tuple[float, ...] = DEFAULT_SIGMAS
+    rho: float = 1.0
+    polarity: Literal["bright", "dark", "both"] = "bright"
+    normalise: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class FrangiResult:
+    """Response and winning scale of the filter.
+
+    response: float, shape of the image, in [0, 1]; scale_index: int, same shape, index into sigmas of the largest
+    response (first on ties, 0 where the response is 0).
+    """
+
+    response: FloatArray
+    scale_index: npt.NDArray[np.integer[Any]]
+    sigmas: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One retrieved lesion: its rank from 1, its row in the index, and its cosine similarity to the query."""
+
+    rank: int
+    row: int
+    lesion_id: str
+    patient_id: str
+    type: str
+    similarity: float
