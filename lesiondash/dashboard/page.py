@@ -1,0 +1,104 @@
+"""The page: panels side by side, one state, one store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from lesiondash.dashboard.panels.frangi import FrangiPanel
+from lesiondash.dashboard.panels.load import LoadPanel
+from lesiondash.dashboard.panels.map import MapPanel
+from lesiondash.dashboard.panels.search import SearchPanel
+from lesiondash.dashboard.panels.view import ViewPanel
+from lesiondash.dashboard.state import State
+from lesiondash.dashboard.store import Store
+from lesiondash.dashboard.widgets import TopBar
+from lesiondash.errors import LesionDashError
+from lesiondash.paths import chosen_collection, encoder_path, gallery_dir
+
+THEME = (Path(__file__).parent / "theme.css").read_text(encoding="utf-8")
+
+
+class Dashboard:
+    """The whole page, or its panels one by one in the cells of a notebook.
+
+    `Dashboard()` opens the collection that `lesiondash prepare` made (or the one that `LESIONDASH_COLLECTION` names).
+    Showing it in a cell draws the page; `.load`, `.view`, `.frangi`, `.search` and `.map` are its panels, whose actions
+    are plain methods, and each panel's `.widget` can be shown alone.
+    """
+
+    def __init__(self, root: str | Path | None = None, *, partial: bool = False) -> None:
+        self.state = State()
+        folder = chosen_collection() if root is None else Path(root)
+        self.topbar = TopBar()
+        self.topbar.on_msg(self._on_message)
+        try:
+            self.store = Store(folder, gallery_dir(folder), encoder_path(), partial=partial)
+        except LesionDashError as error:
+            self.widget: widgets.Widget = widgets.VBox([_style(), self.topbar])
+            self.widget.add_class("ld-page")
+            self.topbar.notice = {"kind": "error", "text": str(error)}
+            return
+        self.load = LoadPanel(self.state, self.store)
+        self.view = ViewPanel(self.state, self.store)
+        self.frangi = FrangiPanel(self.state, self.store)
+        self.search = SearchPanel(self.state, self.store)
+        self.map = MapPanel(self.state, self.store)
+        self.topbar.chips = [
+            {"name": "collection", "value": f"{folder.name} · {len(self.store.gallery.lesions):,} lesions"}
+        ]
+        self.state.observe(self._tell, "notice")
+        self.widget = widgets.Box(
+            [
+                _style(),
+                self.topbar,
+                _panel("Scans", "load", self.load.widget),
+                _panel("Slice", "view", self.view.widget),
+                _panel("Filter", "frangi", self.frangi.widget),
+                _panel("Nine most similar", "search", self.search.widget),
+                _panel("Map", "map", self.map.widget),
+            ]
+        )
+        self.widget.add_class("ld-page")
+
+    def _on_message(self, _: Any, content: dict[str, Any], __: list[Any]) -> None:
+        if content.get("type") == "ready" and hasattr(self, "store"):
+            self.store.warm_up()
+            self.map.draw()
+            self._tell_device()
+
+    def _tell_device(self) -> None:
+        """Say which encoder runs on which device, once it has been loaded."""
+        try:
+            encoder = self.store.encoder
+        except LesionDashError as error:
+            self.state.say(str(error), "error")
+            return
+        windows = len(encoder.header["windows"])
+        self.topbar.chips = [
+            *self.topbar.chips[:1],
+            {"name": "encoder", "value": f"SimCLR-GeM · {windows} window{'s' if windows > 1 else ''}"},
+            {"name": "device", "value": encoder.device_name},
+        ]
+
+    def _tell(self, change: Any) -> None:
+        if change.new is not None:
+            self.topbar.notice = {"kind": change.new.kind, "text": change.new.text}
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.widget)
+
+
+def _style() -> widgets.HTML:
+    return widgets.HTML(f"<style>{THEME}</style>").add_class("ld-style")
+
+
+def _panel(title: str, name: str, widget: widgets.Widget) -> widgets.Widget:
+    heading = widgets.HTML(f"<h2>{title}</h2>")
+    box = widgets.VBox([heading, widget])
+    box.add_class("ld-panel").add_class(f"ld-panel-{name}")
+    return box

@@ -1,0 +1,140 @@
+"""Map: the collection in the plane, coloured and marked by type, with the query and its nine, and a lasso."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+
+from lesiondash.dashboard.state import State, tells_errors
+from lesiondash.dashboard.store import Store
+from lesiondash.records import LESION_TYPES, UNLABELLED
+
+# Okabe and Ito's colour-blind safe palette, each with a marker of its own: colour never speaks alone.
+STYLE = dict(
+    zip(
+        (*LESION_TYPES, UNLABELLED),
+        (
+            ("#0072B2", "circle"),
+            ("#E69F00", "square"),
+            ("#56B4E9", "diamond"),
+            ("#D55E00", "triangle-up"),
+            ("#009E73", "triangle-down"),
+            ("#CC79A7", "cross"),
+            ("#B59F00", "x"),
+            ("#7F7FD5", "pentagon"),
+            ("#8A8F98", "circle-open"),
+        ),
+        strict=True,
+    )
+)
+WEBGL_FROM = 6_000
+
+
+class MapPanel:
+    """A plotly figure, built when the page has been painted: its library is the page's largest part."""
+
+    def __init__(self, state: State, store: Store) -> None:
+        self.state, self.store = state, store
+        waiting = widgets.HTML("<p class='ld-muted'>Drawing the map …</p>")
+        self.widget = widgets.VBox([waiting])
+        self.widget.add_class("ld-map")
+        self.figure: Any = None
+        self._rows: list[np.ndarray] = []
+        state.observe(self._mark, ["hits", "query_xy"])
+
+    @tells_errors
+    def draw(self) -> None:
+        """Build the figure once."""
+        if self.figure is not None:
+            return
+        import plotly.graph_objects as go
+
+        gallery = self.store.gallery
+        types = np.array([lesion.type for lesion in gallery.lesions])
+        points = go.Scattergl if len(types) >= WEBGL_FROM else go.Scatter
+        figure = go.FigureWidget(layout=_layout())
+        for name, (colour, symbol) in STYLE.items():
+            rows = np.flatnonzero(types == name)
+            if not len(rows):
+                continue
+            figure.add_trace(
+                points(
+                    x=gallery.xy[rows, 0],
+                    y=gallery.xy[rows, 1],
+                    mode="markers",
+                    name=name,
+                    marker={"color": colour, "symbol": symbol, "size": 6, "opacity": 0.75},
+                    unselected={"marker": {"opacity": 0.15}},
+                    text=[self._label(row) for row in rows],
+                    hoverinfo="text",
+                )
+            )
+            self._rows.append(rows)
+            figure.data[-1].on_selection(self._select)
+        figure.add_trace(
+            _marks("its nine", {"symbol": "circle-open", "size": 15, "color": "#d29922", "line": {"width": 2.5}})
+        )
+        figure.add_trace(_marks("query", {"symbol": "star", "size": 18, "color": "#f0b429", "line": {"width": 1.2, "color": "#1b1f27"}}))
+        figure.layout.on_change(self._deselect, "selections")
+        self.figure = figure
+        self.widget.children = (figure,)
+        self._mark(None)
+
+    def _label(self, row: int) -> str:
+        lesion = self.store.gallery.lesions[row]
+        return f"{lesion.type}, {max(lesion.diameters_mm):.0f} mm<br>patient {lesion.patient_id}"
+
+    def _mark(self, _: Any) -> None:
+        """Ring the nine and star the query."""
+        if self.figure is None:
+            return
+        rows = [hit.row for hit in self.state.hits]
+        xy = self.store.gallery.xy
+        nine, query = self.figure.data[-2:]
+        with self.figure.batch_update():
+            nine.x, nine.y = xy[rows, 0], xy[rows, 1]
+            at = self.state.query_xy
+            query.x, query.y = ([at[0]], [at[1]]) if at else ([], [])
+
+    def _select(self, trace: Any, points: Any, _: Any) -> None:
+        """Gather the lasso's points over all types: plotly tells each trace apart."""
+        chosen: list[str] = []
+        for rows, series in zip(self._rows, self.figure.data, strict=False):
+            picked = points.point_inds if series is trace else (series.selectedpoints or ())
+            chosen.extend(self.store.gallery.lesions[rows[i]].lesion_id for i in picked)
+        self.state.selection = tuple(chosen)
+
+    def _deselect(self, _: Any, selections: Any) -> None:
+        if not selections:
+            self.state.selection = ()
+
+    @tells_errors
+    def select(self, lesion_ids: list[str]) -> None:
+        """Select lesions as the lasso would."""
+        self.state.selection = tuple(lesion_ids)
+
+
+def _marks(name: str, marker: dict[str, Any]) -> Any:
+    import plotly.graph_objects as go
+
+    return go.Scatter(x=[], y=[], mode="markers", name=name, marker=marker, hoverinfo="skip")
+
+
+def _layout() -> dict[str, Any]:
+    axis = {"visible": False, "showgrid": False, "zeroline": False}
+    return {
+        "dragmode": "lasso",
+        "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+        "height": 360,
+        "autosize": True,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": "#7d8796", "size": 12},
+        "legend": {"orientation": "h", "y": -0.02, "itemsizing": "constant"},
+        "xaxis": axis,
+        "yaxis": {**axis, "scaleanchor": "x"},
+        "modebar": {"orientation": "h"},
+        "uirevision": "keep",
+    }

@@ -1,0 +1,191 @@
+"""Where the page's arrays live, by id: loaded scans, the gallery and the encoder."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lesiondash.errors import CollectionError, LesionDashError
+from lesiondash.images.deeplesion import DeepLesion
+from lesiondash.images.dicom import load_dicom, series_uid_hash
+from lesiondash.records import Box, Lesion, Series
+from lesiondash.retrieval.gallery import Gallery
+
+if TYPE_CHECKING:
+    from lesiondash.learning.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Case:
+    """A demonstration scan: its DICOM folder, and the series and lesions of the collection that it shows."""
+
+    name: str
+    title: str
+    folder: Path
+    patient_id: str
+    series_id: str
+    series_uid: str
+    first_slice_index: int
+    lesions: tuple[Lesion, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A loaded series and, where it belongs to the collection, which of its series it is."""
+
+    series: Series
+    title: str
+    collection_series_id: str | None = None
+    first_slice_index: int = 0
+    patient_id: str | None = None
+
+    @property
+    def uid(self) -> str:
+        """The id under which the store keeps the scan."""
+        return self.series.uid
+
+
+class Store:
+    """Scans by uid, and the gallery and encoder of one collection."""
+
+    def __init__(self, root: Path, gallery_folder: Path, encoder_path: Path, *, partial: bool = False) -> None:
+        self.scans: dict[str, Scan] = {}
+        self.collection = DeepLesion(root, partial=partial)
+        self.gallery = Gallery.open(self.collection, gallery_folder)
+        self.cases = _read_cases(root, self.collection)
+        self.by_id = {lesion.lesion_id: lesion for lesion in self.gallery.lesions}
+        self.row_of = {lesion.lesion_id: row for row, lesion in enumerate(self.gallery.lesions)}
+        self._encoder_path = encoder_path
+        self._encoder: Encoder | LesionDashError | None = None
+        self._warming: threading.Thread | None = None
+
+    def warm_up(self) -> None:
+        """Start loading torch and the encoder behind the page's back, after its first paint."""
+        if self._warming is None:
+            self._warming = threading.Thread(target=self._load_encoder, daemon=True)
+            self._warming.start()
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, waited for if it is still loading; raises what went wrong with it."""
+        self.warm_up()
+        assert self._warming is not None
+        self._warming.join()
+        if isinstance(self._encoder, LesionDashError):
+            raise self._encoder
+        assert self._encoder is not None
+        return self._encoder
+
+    def _load_encoder(self) -> None:
+        from lesiondash.learning.encoder import Encoder
+
+        try:
+            encoder = Encoder.load(self._encoder_path)
+            if encoder.fingerprint != self.gallery.encoder_fingerprint:
+                raise CollectionError(
+                    "The search index was made by another encoder than the one on disk; "
+                    "run `lesiondash prepare` to bring them together."
+                )
+            encoder.embed(np.zeros((1, 64, 64), np.float32))  # the first pass sets up threads and buffers
+            self._encoder = encoder
+        except LesionDashError as error:
+            self._encoder = error
+        except Exception as error:  # a thread's error would vanish: keep it for whoever asks
+            self._encoder = LesionDashError(f"The encoder could not be started ({type(error).__name__}).")
+
+    def load(self, paths: list[Path]) -> tuple[list[Scan], tuple[Any, ...]]:
+        """Read DICOM files, folders or zips; returns the new scans and what was rejected, with its reasons."""
+        reading = load_dicom(paths)
+        known = {case.series_uid: case for case in self.cases}
+        scans = []
+        for series in reading.series:
+            case = known.get(series.uid)
+            scan = Scan(
+                series=series,
+                title=case.title if case else f"Scan {len(self.scans) + 1}",
+                collection_series_id=case.series_id if case else None,
+                first_slice_index=case.first_slice_index if case else 0,
+                patient_id=case.patient_id if case else None,
+            )
+            if series.uid in self.scans:
+                scan = Scan(series, self.scans[series.uid].title, *_ties(scan))
+            self.scans[series.uid] = scan
+            scans.append(scan)
+        return scans, reading.rejected
+
+    def open_lesion(self, lesion_id: str) -> tuple[Scan, int]:
+        """Return the slices of the collection around a lesion as a scan, and the index of its key slice in it."""
+        lesion = self.by_id[lesion_id]
+        uid = f"lesion {lesion_id}"
+        if uid not in self.scans:
+            series = self.collection.series(lesion.series_id, lesion)
+            first = lesion.slice_index - _key_offset(self.collection, lesion, len(series))
+            series = Series(
+                uid, series.description, series.modality, series.hu, series.spacing_mm, series.positions_mm
+            )
+            title = f"Patient {lesion.patient_id} · {lesion.type}"
+            self.scans[uid] = Scan(series, title, lesion.series_id, first, lesion.patient_id)
+        scan = self.scans[uid]
+        return scan, lesion.slice_index - scan.first_slice_index
+
+    def known_lesion(self, scan: Scan, slice_index: int, box: Box) -> Lesion | None:
+        """Return the collection's lesion under a box, if the scan is of the collection: it must not find itself."""
+        if scan.collection_series_id is None:
+            return None
+        index = scan.first_slice_index + slice_index
+        best, best_overlap = None, 0.1
+        for lesion in self.gallery.lesions:
+            if lesion.series_id != scan.collection_series_id or abs(lesion.slice_index - index) > 2:
+                continue
+            overlap = _overlap(lesion.box, box)
+            if overlap > best_overlap:
+                best, best_overlap = lesion, overlap
+        return best
+
+
+def _ties(scan: Scan) -> tuple[str | None, int, str | None]:
+    return scan.collection_series_id, scan.first_slice_index, scan.patient_id
+
+
+def _key_offset(collection: DeepLesion, lesion: Lesion, count: int) -> int:
+    """How many slices of the lesion's contiguous run lie below its key slice."""
+    present = set(collection.slice_indices(lesion.series_id))
+    offset = 0
+    while offset < count and lesion.slice_index - offset - 1 in present:
+        offset += 1
+    return offset
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Intersection over the smaller area: a box drawn generously round a lesion still is that lesion's."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / min(np.prod(a.size), np.prod(b.size))
+
+
+def _read_cases(root: Path, collection: DeepLesion) -> tuple[Case, ...]:
+    """Return the demonstration cases of a generated collection; a real one has none."""
+    path = root / "cases.json"
+    if not path.is_file():
+        return ()
+    by_id = {lesion.lesion_id: lesion for lesion in collection.lesions}
+    return tuple(
+        Case(
+            name=case["case"],
+            title=case["title"],
+            folder=root / case["folder"],
+            patient_id=case["patient_id"],
+            series_id=case["series_id"],
+            series_uid=series_uid_hash(case["series_instance_uid"]),
+            first_slice_index=case["first_slice_index"],
+            lesions=tuple(by_id[i] for i in case["lesion_ids"] if i in by_id),
+        )
+        for case in json.loads(path.read_text(encoding="utf-8"))
+    )

@@ -1,0 +1,37 @@
+"""A drop zone for scans of any size, and the lists of loaded scans and demonstration cases."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets as t
+
+HERE = Path(__file__).parent
+
+
+class DropZone(anywidget.AnyWidget):
+    """Files arrive in chunks small enough for any websocket, each acknowledged, and are handed on as paths.
+
+    on_files: called with the folder that holds a finished drop. The folder is the caller's to empty.
+    """
+
+    _esm = HERE / "dropzone.js"
+    _css = HERE / "dropzone.css"
+    scans = t.List().tag(sync=True)
+    cases = t.List().tag(sync=True)
+    active = t.Unicode("").tag(sync=True)
+    rejected = t.List().tag(sync=True)
+    busy = t.Unicode("").tag(sync=True)
+
+    def __init__(
+        self, receive: Callable[[dict[str, Any], bytes], dict[str, Any] | None], **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._receive = receive
+        self.on_msg(self._on_message)
+
+    def _on_message(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
+        reply = self._receive(content, bytes(buffers[0]) if buffers else b"")
+        if reply is not None:
+            self.send(reply)

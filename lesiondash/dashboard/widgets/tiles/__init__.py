@@ -1,0 +1,30 @@
+"""The nine nearest lesions as tiles, windowed in the browser like the query beside them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets as t
+
+HERE = Path(__file__).parent
+
+
+class Tiles(anywidget.AnyWidget):
+    """hits: one dict a tile; crops: their int16 HU, one after another; query: the query's own crop, in the same form."""
+
+    _esm = HERE / "tiles.js"
+    _css = HERE / "tiles.css"
+    hits = t.List().tag(sync=True)
+    crops = t.Bytes(b"").tag(sync=True)
+    query = t.Bytes(b"").tag(sync=True)
+    scope = t.Unicode("cross").tag(sync=True)
+    scopes = t.List().tag(sync=True)
+    window = t.List([40.0, 400.0]).tag(sync=True)
+    title = t.Unicode("").tag(sync=True)
+    status = t.Unicode("").tag(sync=True)
+    opened = t.Unicode("").tag(sync=True)
+
+    def __init__(self, on_action: Callable[[dict[str, Any]], None], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.on_msg(lambda _, content, __: on_action(content))

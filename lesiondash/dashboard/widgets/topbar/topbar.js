@@ -1,0 +1,88 @@
+// The bar on top: chips, theme, keys, and the one place where notices appear.
+const KEYS = [
+  ["Wheel, ↑ ↓ or slider", "other slice (Page Up / Down: five)"],
+  ["R", "box: drag on the slice; or type its edges below the slice"],
+  ["Shift + arrows", "move the box; with Alt, size it"],
+  ["Enter", "search the box"],
+  ["W", "window: drag across for width, up and down for centre"],
+  ["1 – 6", "lung, soft tissue, liver, bone, brain, fit"],
+  ["+ − or right drag, middle drag", "zoom, pan"],
+  ["I", "invert"],
+  ["Esc", "whole slice again"],
+  ["Tab, Enter", "tiles and every other control"],
+];
+const THEMES = ["auto", "light", "dark"];
+
+function element(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+
+function readTheme() {
+  try { return localStorage.getItem("lesiondash-theme") ?? "auto"; } catch { return "auto"; }
+}
+
+function applyTheme(theme) {
+  if (theme === "auto") delete document.documentElement.dataset.ldTheme;
+  else document.documentElement.dataset.ldTheme = theme;
+  try {
+    if (theme === "auto") localStorage.removeItem("lesiondash-theme");
+    else localStorage.setItem("lesiondash-theme", theme);
+  } catch { /* storage refused: the choice lasts as long as the page */ }
+}
+
+function helpDialog() {
+  const list = element("dl");
+  for (const [keys, meaning] of KEYS) list.append(element("dt", { textContent: keys }), element("dd", { textContent: meaning }));
+  const close = element("button", { className: "ld-btn", textContent: "Close", autofocus: true });
+  const dialog = element("dialog", {}, element("b", { textContent: "Keys and gestures on the slice" }), list, close);
+  close.onclick = () => dialog.close();
+  return dialog;
+}
+
+function render({ model, el }) {
+  el.classList.add("ld-bar");
+  const title = element("h1", {}, "lesion", element("span", { textContent: "dash" }));
+  const chips = element("span", { style: "display:contents" });
+  const theme = element("button", { className: "ld-btn", title: "Light, dark, or as the system says" });
+  const help = element("button", { className: "ld-btn", textContent: "? Keys", title: "Keys and gestures (?)" });
+  const dialog = helpDialog();
+  const notice = element("div");
+  const header = element("header", {}, title, chips, element("span", { className: "ld-space" }),
+    element("span", { className: "ld-chip", textContent: "not for diagnosis" }), theme, help);
+  el.append(header, notice, dialog);
+
+  const showTheme = () => { theme.textContent = `Theme: ${readTheme()}`; };
+  theme.onclick = () => {
+    applyTheme(THEMES[(THEMES.indexOf(readTheme()) + 1) % THEMES.length]);
+    showTheme();
+  };
+  help.onclick = () => dialog.showModal();
+  const onKey = (event) => {
+    if (event.key === "?" && !event.target.closest?.("input, textarea, .jp-CodeCell .cm-editor")) dialog.showModal();
+  };
+  document.addEventListener("keydown", onKey);
+
+  const showChips = () => chips.replaceChildren(...model.get("chips").map(({ name, value }) =>
+    element("span", { className: "ld-chip" }, element("b", { textContent: name }), value)));
+  const showNotice = () => {
+    const { kind, text } = model.get("notice");
+    notice.replaceChildren();
+    if (!text) return;
+    const close = element("button", { className: "ld-btn", textContent: "Dismiss" });
+    const box = element("div", { className: `ld-notice ${kind}` }, element("span", { textContent: text }), close);
+    box.setAttribute("role", kind === "error" ? "alert" : "status");
+    close.onclick = () => notice.replaceChildren();
+    notice.append(box);
+  };
+  model.on("change:chips", showChips);
+  model.on("change:notice", showNotice);
+  showTheme(); showChips(); showNotice();
+  applyTheme(readTheme());
+  // Two frames: the page has been painted before the kernel starts on what is heavy.
+  requestAnimationFrame(() => requestAnimationFrame(() => model.send({ type: "ready" })));
+  return () => document.removeEventListener("keydown", onKey);
+}
+
+export default { render };

@@ -1,0 +1,121 @@
+"""A collection made searchable: its crops, embeddings and map on disk, opened in a moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lesiondash.errors import CollectionError
+from lesiondash.images.collection import collect_crops
+from lesiondash.images.deeplesion import DeepLesion
+from lesiondash.records import Lesion
+from lesiondash.retrieval.index import Index
+from lesiondash.retrieval.projection import project
+
+if TYPE_CHECKING:
+    from lesiondash.learning.encoder import Encoder
+
+FORMAT = 1
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Everything that a search in one collection needs.
+
+    crops: (n, 64, 64) int16 HU, memory-mapped; vectors: (n, d) float32, unit norm; xy: (n, 2) float32, the map;
+    lesions[i], crops[i], vectors[i] and xy[i] belong together.
+    """
+
+    collection: DeepLesion
+    lesions: tuple[Lesion, ...]
+    index: Index
+    crops: npt.NDArray[np.int16]
+    vectors: npt.NDArray[np.float32]
+    xy: npt.NDArray[np.float32]
+    encoder_fingerprint: str
+
+    @classmethod
+    def build(
+        cls, collection: DeepLesion, encoder: Encoder, folder: Path, *, progress: Progress | None = None
+    ) -> Gallery:
+        """Crop, embed and project a collection, and keep the result in `folder`; an older one there is replaced."""
+
+        def say(step: str, done: int, total: int) -> None:
+            if progress:
+                progress(step, done, total)
+
+        crops = collect_crops(collection, progress=lambda done, total: say("Cut crops", done, total))
+        vectors = np.empty((len(crops), encoder.embed(crops[:1]).shape[1]), dtype=np.float32)
+        for start in range(0, len(crops), 128):
+            vectors[start : start + 128] = encoder.embed(crops[start : start + 128])
+            say("Embed crops", min(start + 128, len(crops)), len(crops))
+        say("Draw the map", 0, 1)
+        xy = project(vectors)
+        say("Draw the map", 1, 1)
+        _save(folder, collection, encoder.fingerprint, crops, vectors, xy)
+        return cls.open(collection, folder)
+
+    @classmethod
+    def open(cls, collection: DeepLesion, folder: Path) -> Gallery:
+        """Open a gallery built from this collection; raises `CollectionError` when there is none or it is another's."""
+        header = read_header(folder)
+        ids = [lesion.lesion_id for lesion in collection.lesions]
+        if header is None or header["lesion_ids"] != ids:
+            raise CollectionError(
+                f"The search index of {collection.root.name} is missing or does not fit its table; "
+                "run `lesiondash prepare` for this collection."
+            )
+        vectors = np.load(folder / "vectors.npy")
+        return cls(
+            collection=collection,
+            lesions=collection.lesions,
+            index=Index(vectors, collection.table),
+            crops=np.load(folder / "crops.npy", mmap_mode="r"),
+            vectors=vectors,
+            xy=np.load(folder / "xy.npy"),
+            encoder_fingerprint=str(header["encoder_fingerprint"]),
+        )
+
+
+def read_header(folder: Path) -> dict[str, Any] | None:
+    """Return a gallery's header, or None where there is no complete gallery of this version."""
+    try:
+        header = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return header if isinstance(header, dict) and header.get("format") == FORMAT else None
+
+
+def _save(
+    folder: Path,
+    collection: DeepLesion,
+    fingerprint: str,
+    crops: npt.NDArray[np.int16],
+    vectors: npt.NDArray[np.float32],
+    xy: npt.NDArray[np.float32],
+) -> None:
+    """Write beside the folder, then swap: a gallery is whole or not there."""
+    fresh = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    fresh.mkdir(parents=True)
+    try:
+        for name, array in (("crops", crops), ("vectors", vectors), ("xy", xy)):
+            np.save(fresh / f"{name}.npy", array)
+        header = {
+            "format": FORMAT,
+            "encoder_fingerprint": fingerprint,
+            "lesion_ids": [lesion.lesion_id for lesion in collection.lesions],
+        }
+        (fresh / "gallery.json").write_text(json.dumps(header), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

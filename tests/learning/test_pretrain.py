@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lesiondash.errors import EncoderError
+from lesiondash.learning.encoder import Encoder
+from lesiondash.learning.pretrain import PretrainSettings, pretrain
+
+SETTINGS = PretrainSettings(steps=6, batch=12, seed=3)
+TRAINED_ON = {"collection": "toy", "split": "train"}
+
+
+def toy_crops(n: int = 24) -> np.ndarray:
+    """Blobs of n sizes and brightnesses on noise: each lesion is unlike the others."""
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :96] - 47.5
+    radius = np.linspace(3, 25, n)[:, None, None]
+    level_hu = np.linspace(-600, 600, n)[random.permutation(n)][:, None, None]
+    hu = level_hu * np.exp(-(x**2 + y**2) / (2 * radius**2)) + random.normal(0, 20, (n, 96, 96))
+    return hu.astype(np.int16)
+
+
+def train(settings: PretrainSettings = SETTINGS, **options: Any) -> Encoder:
+    crops = options.pop("crops", toy_crops())
+    groups = options.pop("groups", np.arange(len(crops)) // 2)
+    return pretrain(crops, groups, settings, trained_on=TRAINED_ON, **options)
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[Encoder, list[tuple[int, int, float]]]:
+    reports: list[tuple[int, int, float]] = []
+    encoder = train(progress=lambda step, steps, loss: reports.append((step, steps, loss)))
+    return encoder, reports
+
+
+def test_training_lowers_the_loss(trained: tuple[Encoder, list[tuple[int, int, float]]]) -> None:
+    losses = [loss for _, _, loss in trained[1]]
+    assert all(math.isfinite(loss) for loss in losses)
+    assert min(losses[-2:]) < losses[0] - 0.1
+
+
+def test_progress_counts_to_the_last_step(trained: tuple[Encoder, list[tuple[int, int, float]]]) -> None:
+    steps = [step for step, _, _ in trained[1]]
+    assert steps == sorted(steps)
+    assert steps[-1] == SETTINGS.steps
+    assert {total for _, total, _ in trained[1]} == {SETTINGS.steps}
+
+
+def test_weights_move_from_the_untrained_ones(trained: tuple[Encoder, Any]) -> None:
+    crops = toy_crops()[:, 16:80, 16:80]
+    before, after = Encoder.untrained(seed=SETTINGS.seed).embed(crops), trained[0].embed(crops)
+    assert float((before * after).sum(axis=1).mean()) < 0.9
+    assert np.isfinite(after).all()
+
+
+def test_same_seed_gives_the_same_weights_and_another_does_not(trained: tuple[Encoder, Any]) -> None:
+    assert train().fingerprint == trained[0].fingerprint
+    assert train(replace(SETTINGS, seed=4)).fingerprint != trained[0].fingerprint
+
+
+def test_trained_encoder_comes_back_from_its_file(trained: tuple[Encoder, Any], tmp_path: Path) -> None:
+    path = tmp_path / "encoder.safetensors"
+    trained[0].save(path)
+    loaded = Encoder.load(path)
+    crops = toy_crops(6)[:, 16:80, 16:80]
+    np.testing.assert_array_equal(loaded.embed(crops), trained[0].embed(crops))
+    assert loaded.header == trained[0].header
+
+
+def test_header_tells_how_it_was_trained(trained: tuple[Encoder, Any]) -> None:
+    training = trained[0].header["training"]
+    assert training["trained_on"] == {
+        "collection": "toy",
+        "split": "train",
+        "crops": 24,
+        "lesions": 24,
+        "patients": 12,
+    }
+    assert (training["steps"], training["batch"], training["seed"]) == (6, 12, 3)
+    assert "SimCLR" in training["objective"]
+
+
+def test_slices_of_one_lesion_are_drawn_as_its_views() -> None:
+    reports: list[float] = []
+    encoder = train(
+        replace(SETTINGS, steps=2, loss="nt_xent"),
+        lesions=np.arange(24) // 4,
+        groups=np.arange(24) // 8,
+        progress=lambda step, steps, loss: reports.append(loss),
+    )
+    assert encoder.header["training"]["trained_on"]["lesions"] == 6
+    # 6 lesions of 3 patients: of the 12 views, 8 are negatives beside the positive
+    assert 0 < reports[0] < math.log(9) + 2 / 0.1
+
+
+def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
+    settings = PretrainSettings(steps=100, learning_rate=2.0, warmup=0.1)
+    rates = [settings.rate_at(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2)
+    assert max(rates) == pytest.approx(2.0)
+    assert int(np.argmax(rates)) in (9, 10)
+    assert np.all(np.diff(rates[10:]) < 0)
+    assert rates[-1] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"crops": np.zeros((4, 64, 64), np.int16)}, "96"),
+        ({"crops": np.zeros((4, 96, 96), np.float32)}, "int16"),
+        ({"groups": np.zeros(24)}, "two patients"),
+        ({"groups": np.zeros(3)}, "one patient"),
+        ({"lesions": np.zeros(3)}, "one lesion"),
+        ({"crops": np.zeros((0, 96, 96), np.int16)}, "two patients"),
+    ],
+)
+def test_input_that_cannot_teach_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(EncoderError, match=words):
+        train(**options)
+
+
+def test_a_loss_that_breaks_down_is_reported() -> None:
+    with pytest.raises(EncoderError, match="learning rate"):
+        train(replace(SETTINGS, learning_rate=1e30, steps=4))
