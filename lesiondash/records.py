@@ -98,8 +98,7 @@ class Box:
         """Return the box clipped to an image; raises `BoxError` when it lies outside of it entirely."""
         if self.x0 >= width or self.y0 >= height or self.x1 <= 0 or self.y1 <= 0:
             raise BoxError(
-                f"The box {self.text} lies outside the image of {width} × {height} pixels; "
-                "draw it over the image."
+                f"The box {self.text} lies outside the image of {width} × {height} pixels; draw it over the image."
             )
         return Box(max(self.x0, 0), max(self.y0, 0), min(self.x1, width), min(self.y1, height))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from lesiondash.dashboard.panels.load import LoadPanel
 from lesiondash.dashboard.panels.map import MapPanel
 from lesiondash.dashboard.panels.search import SearchPanel
 from lesiondash.dashboard.panels.view import ViewPanel
-from lesiondash.dashboard.state import State
+from lesiondash.dashboard.state import State, tells_errors
 from lesiondash.dashboard.store import Store
 from lesiondash.dashboard.widgets import TopBar
 from lesiondash.errors import LesionDashError
@@ -32,6 +33,7 @@ class Dashboard:
     def __init__(self, root: str | Path | None = None, *, partial: bool = False) -> None:
         self.state = State()
         folder = chosen_collection() if root is None else Path(root)
+        partial = partial or os.environ.get("LESIONDASH_PARTIAL") == "1"
         self.topbar = TopBar()
         self.topbar.on_msg(self._on_message)
         try:
@@ -63,6 +65,7 @@ class Dashboard:
         )
         self.widget.add_class("ld-page")
 
+    @tells_errors
     def _on_message(self, _: Any, content: dict[str, Any], __: list[Any]) -> None:
         if content.get("type") == "ready" and hasattr(self, "store"):
             self.store.warm_up()
@@ -71,12 +74,8 @@ class Dashboard:
 
     def _tell_device(self) -> None:
         """Say which encoder runs on which device, once it has been loaded."""
-        try:
-            encoder = self.store.encoder
-        except LesionDashError as error:
-            self.state.say(str(error), "error")
-            return
-        windows = len(encoder.header["windows"])
+        encoder = self.store.encoder
+        windows = len(encoder.windows)
         self.topbar.chips = [
             *self.topbar.chips[:1],
             {"name": "encoder", "value": f"SimCLR-GeM · {windows} window{'s' if windows > 1 else ''}"},

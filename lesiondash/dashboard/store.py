@@ -125,9 +125,7 @@ class Store:
         if uid not in self.scans:
             series = self.collection.series(lesion.series_id, lesion)
             first = lesion.slice_index - _key_offset(self.collection, lesion, len(series))
-            series = Series(
-                uid, series.description, series.modality, series.hu, series.spacing_mm, series.positions_mm
-            )
+            series = Series(uid, series.description, series.modality, series.hu, series.spacing_mm, series.positions_mm)
             title = f"Patient {lesion.patient_id} · {lesion.type}"
             self.scans[uid] = Scan(series, title, lesion.series_id, first, lesion.patient_id)
         scan = self.scans[uid]

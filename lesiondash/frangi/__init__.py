@@ -1,0 +1,1 @@
+"""A crop to its response per scale."""

@@ -1,4 +1,4 @@
-"""The half of the Frangi filter that depends on image and scales alone: Hessian eigenvalues in scale space."""
+"""The half of the Frangi filter that depends on image and scales alone: Hessian eigenvalues."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ Kernels = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np
 class HessianStack:
     """Signed eigenvalues of the σ²-normalised Hessian at every scale, kept while the parameters are tuned.
 
-    small, big: (scales, h, w) or (scales, n, h, w), |small| ≤ |big|, in units of the image. sigmas: in pixels, or
-    in mm where a spacing was given.
+    small, big: (scales, h, w) or (scales, n, h, w), |small| ≤ |big|, in units of the image. sigmas: in
+    pixels, or in mm where a spacing was given.
 
     >>> stack = HessianStack.compute(np.eye(16), (1.0, 2.0))
     >>> stack.respond(FrangiParams(sigmas=(1.0, 2.0), beta=0.3)).response.shape
@@ -50,8 +50,8 @@ class HessianStack:
     ) -> HessianStack:
         """Filter with sampled Gaussian derivatives and take the eigenvalues of each pixel's 2 × 2 Hessian.
 
-        image: (h, w), or a batch of slices (n, h, w), finite, nominally in [0, 1]. spacing_mm: (y, x); sigmas are
-        then in mm. The image is continued by reflection about its edge (half-sample symmetric).
+        image: (h, w), or a batch of slices (n, h, w), finite, nominally in [0, 1]. spacing_mm: (y, x); sigmas
+        are then in mm. The image is continued by reflection about its edge (half-sample symmetric).
         dtype: float32 or float64, of the work and the result.
         Raises `FilterError` for an image, scale or spacing outside of this.
 
@@ -77,13 +77,12 @@ class HessianStack:
     def peak_norm(self) -> FloatArray:
         """Largest structure norm S over pixels and scales, per image: shape () or (n,)."""
         squares = [
-            (small * small + big * big).max(axis=(-2, -1))
-            for small, big in zip(self.small, self.big, strict=True)
+            (small * small + big * big).max(axis=(-2, -1)) for small, big in zip(self.small, self.big, strict=True)
         ]
         return np.asarray(np.sqrt(np.max(squares, axis=0)), self.big.dtype)
 
     def respond(self, params: FrangiParams) -> FrangiResult:
-        """Evaluate the filter at these parameters, whose sigmas must be the stack's; see `response.respond`."""
+        """Evaluate the filter at these parameters, of the stack's sigmas; see `response.respond`."""
         # The formula builds on this class, so it can only be looked up once both files are read.
         from lesiondash.frangi.response import respond
 
@@ -99,17 +98,15 @@ class HessianStack:
 def gaussian_derivatives(sigma_px: float) -> Kernels:
     """Return sampled Gaussian kernels of derivative order 0, 1 and 2, each (2r + 1,) with r = ceil(6 σ).
 
-    Their moments are corrected: h0 sums to 1, h1 maps x to 1, h2 maps 1 to 0 and x² to 2. Second derivatives of
-    polynomials up to degree 3 are exact at every σ > 0, where plain sampling errs below σ = 1.
+    Their moments are corrected: h0 sums to 1, h1 maps x to 1, h2 maps 1 to 0 and x² to 2. Second derivatives
+    of polynomials up to degree 3 are exact at every σ > 0, where plain sampling errs below σ = 1.
     """
     radius = math.ceil(TRUNCATE * sigma_px)
     k = np.arange(-radius, radius + 1, dtype=np.float64)
     h0 = np.exp(-0.5 * (k / sigma_px) ** 2)
     h0 /= h0.sum()
     # Weights relative to the first neighbour: the same kernels, and no underflow at small σ.
-    beside = np.where(
-        k == 0, 0.0, np.exp(-0.5 * (k**2 - 1) / sigma_px**2, where=k != 0, out=np.zeros_like(k))
-    )
+    beside = np.where(k == 0, 0.0, np.exp(-0.5 * (k**2 - 1) / sigma_px**2, where=k != 0, out=np.zeros_like(k)))
     h1 = -k * beside / np.sum(k**2 * beside)
     h2 = beside * (k**2 - np.sum(k**2 * h0))
     h2 *= 2 / np.sum(k**2 * h2)
@@ -127,8 +124,7 @@ def derivative_operators(
     """
     if sigma_px > MAX_SIGMA_PX:
         raise FilterError(
-            f"The scale is {sigma_px:g} pixels, more than {MAX_SIGMA_PX:g}; take smaller sigmas "
-            "or check the spacing."
+            f"The scale is {sigma_px:g} pixels, more than {MAX_SIGMA_PX:g}; take smaller sigmas or check the spacing."
         )
     build = _cached_operators if size <= CACHED_SIDE_PX else _operators
     return build(size, float(sigma_px), np.dtype(dtype).str)
@@ -168,7 +164,7 @@ def _eigenvalues(
 
 
 def checked_sigmas(sigmas: Sequence[float]) -> tuple[float, ...]:
-    """Return the scales as floats; raises `FilterError` unless there is one and all are finite and above 0."""
+    """Return the scales as floats; raises `FilterError` unless there is one and all are above 0."""
     try:
         scales = tuple(float(sigma) for sigma in sigmas)
     except (TypeError, ValueError) as error:
@@ -187,15 +183,11 @@ def _checked_image(image: npt.ArrayLike, dtype: npt.DTypeLike) -> FloatArray:
     try:
         raw = np.asarray(image)
     except ValueError as error:
-        raise FilterError(
-            "The image is not a rectangle of numbers; give an array (h, w) or (n, h, w)."
-        ) from error
+        raise FilterError("The image is not a rectangle of numbers; give an array (h, w) or (n, h, w).") from error
     if raw.dtype.kind not in "biuf":
         raise FilterError(f"The image holds {raw.dtype} values, not real numbers; give pixels in [0, 1].")
     if raw.ndim not in (2, 3):
-        raise FilterError(
-            f"The image has shape {raw.shape}; give a slice (h, w) or a batch of them (n, h, w)."
-        )
+        raise FilterError(f"The image has shape {raw.shape}; give a slice (h, w) or a batch of them (n, h, w).")
     if raw.size == 0:
         raise FilterError(f"The image has shape {raw.shape} and holds no pixel.")
     with np.errstate(over="ignore"):
@@ -203,9 +195,7 @@ def _checked_image(image: npt.ArrayLike, dtype: npt.DTypeLike) -> FloatArray:
     broken = np.count_nonzero(~np.isfinite(pixels))
     if broken:
         value = pixels[~np.isfinite(pixels)][0]
-        raise FilterError(
-            f"{broken} pixels of the image are not finite (the first is {value}); replace them."
-        )
+        raise FilterError(f"{broken} pixels of the image are not finite (the first is {value}); replace them.")
     return pixels
 
 

@@ -24,13 +24,13 @@ def frangi_filter(
 ) -> FrangiResult:
     """Filter a slice, or each slice of a batch, for blobs and contours.
 
-    image: (h, w) or (n, h, w), finite; meant for a CT window mapped to [0, 1], as gamma is in units of that window
-    (values outside are taken as they are). spacing_mm: (y, x); params.sigmas are then in mm, else in pixels.
+    image: (h, w) or (n, h, w), finite; meant for a CT window mapped to [0, 1], as gamma is in units of that
+    window (values outside are taken as they are). spacing_mm: (y, x); params.sigmas are then in mm, else in px.
     Returns a float64 response in [0, 1] and the index of the winning scale, both of the image's shape.
     Raises `FilterError` for an image, spacing or parameter outside its domain.
 
-    Source: Frangi et al. 1998 (doi 10.1007/BFb0056195) eq 13, as modified by Qi et al. 2023, Appendix A, in the
-    reading of `respond`. To move a slider, keep a `HessianStack` and call its `respond`.
+    Source: Frangi et al. 1998 (doi 10.1007/BFb0056195) eq 13, as modified by Qi et al. 2023, Appendix A, in
+    the reading of `respond`. To move a slider, keep a `HessianStack` and call its `respond`.
 
     >>> bar = np.zeros((32, 32))
     >>> bar[:, 14:18] = 0.5
@@ -44,9 +44,9 @@ def frangi_filter(
 def respond(stack: HessianStack, params: FrangiParams) -> FrangiResult:
     """Evaluate the response at every scale and keep each pixel's largest.
 
-    A slice is read as a volume constant along z: (λ1, λ2, λ3) = (0, small, big). Appendix A says "set λ3 = 0 if
-    λ3 > 0, and change λ1 and λ2 into high eigenvalues"; here, with m3 = |λ3| where λ3 has the sign asked for and
-    V = 0 elsewhere (the sign of λ2 is not tested, so that concave contours stay):
+    A slice is read as a volume constant along z: (λ1, λ2, λ3) = (0, small, big). Appendix A says "set λ3 = 0
+    if λ3 > 0, and change λ1 and λ2 into high eigenvalues"; here, with m3 = |λ3| where λ3 has the sign asked
+    for and V = 0 elsewhere (the sign of λ2 is not tested, so that concave contours stay):
 
         m1 = |λ1| + ρ(|λ2| − |λ1|),  m2 = |λ2| + ρ(m3 − |λ2|),  R_A = m2/m3,  R_B = m1/√(m2 m3)
         V = (1 − exp(−R_A²/2α²)) · exp(−R_B²/2β²) · (1 − exp(−S²/2γ²)),  S² = λ1² + λ2² + λ3²
@@ -89,7 +89,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _each_scale(stack: HessianStack, params: FrangiParams) -> Iterator[FloatArray]:
-    """Check the parameters, then yield the response scale by scale: temporaries stay in the processor's cache."""
+    """Check the parameters, then yield each scale's response: small temporaries stay in the cache."""
     check_params(params)
     if checked_sigmas(params.sigmas) != stack.sigmas:
         raise FilterError(

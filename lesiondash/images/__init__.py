@@ -1,0 +1,1 @@
+"""Files to HU pixels to ROI crops."""

@@ -84,15 +84,11 @@ def crop_lesion(
 def _checked_spacing(spacing_mm: tuple[float, float]) -> tuple[float, float]:
     spacing_y, spacing_x = (float(value) for value in spacing_mm)
     if not all(math.isfinite(value) and value > 0 for value in (spacing_y, spacing_x)):
-        raise BoxError(
-            f"The pixel spacing {spacing_y:g} × {spacing_x:g} mm is not positive; give (y, x) in mm."
-        )
+        raise BoxError(f"The pixel spacing {spacing_y:g} × {spacing_x:g} mm is not positive; give (y, x) in mm.")
     return spacing_y, spacing_x
 
 
-def _weights(
-    center_px: float, step_px: float, size_px: int, length: int
-) -> tuple[int, npt.NDArray[np.float32]]:
+def _weights(center_px: float, step_px: float, size_px: int, length: int) -> tuple[int, npt.NDArray[np.float32]]:
     """Resampling weights along one axis: (first pixel used, matrix of size_px × pixels used).
 
     Each row is a triangle round an output pixel's centre, one input pixel far to each side when enlarging and
@@ -105,8 +101,6 @@ def _weights(
     triangle = np.maximum(0.0, 1.0 - distance / reach)
     triangle /= triangle.sum(axis=1, keepdims=True)
     begin, end = max(first, 0), min(last + 1, length)
-    if (
-        end <= begin
-    ):  # the box touches the image, so this needs a centre beyond its edge and a tiny field of view
+    if end <= begin:  # the box touches the image, so this needs a centre beyond its edge and a tiny field of view
         return 0, np.zeros((size_px, 1), np.float32)
     return begin, triangle[:, begin - first : end - first].astype(np.float32)

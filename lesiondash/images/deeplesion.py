@@ -227,6 +227,4 @@ def _complaint(table_name: str, problems: tuple[Problem, ...], usable: int) -> s
         if usable
         else "Check that this is DeepLesion's folder and fetch its images."
     )
-    return (
-        f"{usable:,} of the {total} rows of {table_name} can be used. {shown[0].upper()}{shown[1:]}. {advice}"
-    )
+    return f"{usable:,} of the {total} rows of {table_name} can be used. {shown[0].upper()}{shown[1:]}. {advice}"

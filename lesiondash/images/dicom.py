@@ -99,9 +99,7 @@ def _reasons(rejected: Iterable[Rejected]) -> str:
     for item in rejected:
         names.setdefault(item.reason, []).append(item.name)
     parts = [
-        f"{files[0]} {reason}"
-        if len(files) == 1
-        else f"{files[0]} and {len(files) - 1:,} more: each {reason}"
+        f"{files[0]} {reason}" if len(files) == 1 else f"{files[0]} and {len(files) - 1:,} more: each {reason}"
         for reason, files in names.items()
     ]
     shown = ". ".join(parts[:_REASONS_SHOWN])

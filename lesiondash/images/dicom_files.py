@@ -134,13 +134,9 @@ def _check_zip(members: list[zipfile.ZipInfo]) -> None:
     """Refuse a zip by what its own table of contents says, before anything is unpacked."""
     # orig_filename: Python's filename already has the backslashes of some systems replaced.
     if any(_OUTWARD.search(member.orig_filename) for member in members):
-        raise ZipRefused(
-            "holds a file name that points outside of the zip (absolute, or with ..); pack it again"
-        )
+        raise ZipRefused("holds a file name that points outside of the zip (absolute, or with ..); pack it again")
     if len(members) > MAX_ZIP_MEMBERS:
-        raise ZipRefused(
-            f"holds {len(members):,} files, more than {MAX_ZIP_MEMBERS:,}; load the scan's folder instead"
-        )
+        raise ZipRefused(f"holds {len(members):,} files, more than {MAX_ZIP_MEMBERS:,}; load the scan's folder instead")
     unpacked = sum(member.file_size for member in members)
     packed = sum(member.compress_size for member in members)
     if unpacked > MAX_ZIP_BYTES:

@@ -63,9 +63,7 @@ def _close(a: tuple[float, ...] | None, b: tuple[float, ...] | None, tolerance: 
 def _build(uid: str, slices: list[Slice], part: int, parts: int) -> Series:
     notes = list(dict.fromkeys(note for one in slices for note in one.notes))
     if parts > 1:
-        notes.append(
-            f"The series was split into {parts} by orientation, size or spacing; this is part {part + 1}."
-        )
+        notes.append(f"The series was split into {parts} by orientation, size or spacing; this is part {part + 1}.")
     slices = _without_copies(slices, notes)
     slices, placed_mm = _sorted(slices, notes)
     z_mm = _slice_distance(slices, placed_mm, notes)

@@ -126,9 +126,7 @@ def _check_kind(dataset: Any) -> None:
         raise NotCT("does not say what kind of image it is (no Modality); export it again as CT")
     if modality != "CT":
         # the code is free text in a broken file: a real one has at most 16 capitals
-        code = (
-            modality if modality.isalnum() and modality.isupper() and len(modality) <= 8 else "something else"
-        )
+        code = modality if modality.isalnum() and modality.isupper() and len(modality) <= 8 else "something else"
         raise NotCT(f"is {code}, not CT; lesiondash reads CT")
     kind = [str(value).strip().upper() for value in _listed(dataset.get("ImageType"))]
     if "LOCALIZER" in kind or "SCOUT" in kind:
@@ -140,16 +138,13 @@ def _check_kind(dataset: Any) -> None:
     if samples != 1 or photometric == "PALETTE COLOR":
         raise NotCT("is a colour image, which holds no HU; load the original slices")
     if sop_class.startswith("1.2.840.10008.5.1.4.1.1.7") and "ImagePositionPatient" not in dataset:
-        raise NotCT(
-            "is a picture of a screen (secondary capture), which holds no HU; load the original slices"
-        )
+        raise NotCT("is a picture of a screen (secondary capture), which holds no HU; load the original slices")
 
 
 def _decode(dataset: Any) -> npt.NDArray[Any]:
     """Return the stored values as (frame, y, x)."""
     rows, columns, frames = (
-        int(dataset.get(key) or default)
-        for key, default in (("Rows", 0), ("Columns", 0), ("NumberOfFrames", 1))
+        int(dataset.get(key) or default) for key, default in (("Rows", 0), ("Columns", 0), ("NumberOfFrames", 1))
     )
     if rows < 1 or columns < 1 or frames < 1:
         raise NotCT("is damaged: it does not say how large its image is; copy it again from its source")
@@ -160,16 +155,12 @@ def _decode(dataset: Any) -> npt.NDArray[Any]:
     try:
         pixels = np.asarray(dataset.pixel_array)
     except NotImplementedError:
-        raise NotCT(
-            f"is compressed as {syntax_name}, which cannot be decoded here; export it uncompressed"
-        ) from None
+        raise NotCT(f"is compressed as {syntax_name}, which cannot be decoded here; export it uncompressed") from None
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # the panic of a decoder written in Rust is no Exception
         if not syntax.is_compressed and "less than expected" in str(error):
-            raise NotCT(
-                "is cut short: part of its pixel data is missing; copy it again from its source"
-            ) from None
+            raise NotCT("is cut short: part of its pixel data is missing; copy it again from its source") from None
         raise NotCT(
             f"has pixel data that cannot be decoded ({syntax_name}); copy it again, or export it uncompressed"
         ) from None
@@ -204,9 +195,7 @@ def _slices(name: str, dataset: Any, pixels: npt.NDArray[Any]) -> Iterator[Slice
         )
 
 
-def _to_hu(
-    stored: npt.NDArray[Any], dataset: Any, transform: Any
-) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+def _to_hu(stored: npt.NDArray[Any], dataset: Any, transform: Any) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Apply the modality LUT, set padding to air; int16 where the values are whole and fit, else float32."""
     notes: list[str] = []
     slope, intercept = _floats(transform, "RescaleSlope", 1), _floats(transform, "RescaleIntercept", 1)

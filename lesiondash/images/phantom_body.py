@@ -85,7 +85,13 @@ def wall(person: Person, z: float) -> Blob:
     """The outer surface of the muscles at height z."""
     lean = 1 + person.jitter(0, 0.03)
     return Blob(
-        0, 0, z, _profile(z, _WALL_Z, _WALL_A) * lean, _profile(z, _WALL_Z, _WALL_B) / lean, 1, person.jitter(1, 0.01)
+        0,
+        0,
+        z,
+        _profile(z, _WALL_Z, _WALL_A) * lean,
+        _profile(z, _WALL_Z, _WALL_B) / lean,
+        1,
+        person.jitter(1, 0.01),
     )
 
 
@@ -199,12 +205,21 @@ def paint_spine(canvas: Canvas, person: Person, z: float) -> None:
         return
     lumbar = z < 340
     level = (z + person.jitter(4, 12)) / (34 if lumbar else 27) % 1
-    rx, ry = float(np.interp(z, [155, 340, 660], [26, 22, 14])), float(np.interp(z, [155, 340, 660], [18, 16.5, 12]))
+    rx, ry = (
+        float(np.interp(z, [155, 340, 660], [26, 22, 14])),
+        float(np.interp(z, [155, 340, 660], [18, 16.5, 12])),
+    )
     back = y + ry + 8
     for side in (-1, 1):
         if 0.3 < level < 0.75:
             reach = 24 if lumbar else 20
-            _bony(canvas, Blob(side * (13 + reach / 2), back + 5, z, reach / 2 + 4, 4, 1, side * 0.25), z, person, 2)
+            _bony(
+                canvas,
+                Blob(side * (13 + reach / 2), back + 5, z, reach / 2 + 4, 4, 1, side * 0.25),
+                z,
+                person,
+                2,
+            )
         _bony(canvas, Blob(side * 13, back + 2, z, 5.5, 9, 1, side * 0.5), z, person, 2)
         _bony(canvas, Blob(side * 6, back + 12, z, 11, 4.2, 1, side * 0.65), z, person, 2)
     _bony(canvas, Blob(0, back + 22, z, 3.2, 15 if level > 0.35 else 7, 1), z, person, 1.6)
@@ -240,7 +255,13 @@ def paint_ribs(canvas: Canvas, person: Person, z: float) -> None:
     for side in (-1, 1):
         if z > 505:
             lean = side * (-0.55)
-            _bony(canvas, Blob(side * 104, 62, 590, float(np.interp(z, [505, 640], [24, 42])), 3.6, 84, lean), z, person, 1.7)
+            _bony(
+                canvas,
+                Blob(side * 104, 62, 590, float(np.interp(z, [505, 640], [24, 42])), 3.6, 84, lean),
+                z,
+                person,
+                1.7,
+            )
         if z > 600:
             _bony(canvas, Blob(side * 138, 18, 660, 24, 22, 50), z, person, 3)
             _bony(canvas, Blob(side * 55, -70, 650, 42, 6, 22, side * 0.5), z, person, 2)
@@ -257,7 +278,14 @@ def paint_pelvis(canvas: Canvas, person: Person, z: float) -> None:
             y = float(np.interp(z, [38, 90, 210], [10, 18, 4]))
             reach = float(np.interp(z, [38, 70, 110, 180, 212], [24, 46, 56, 42, 8]))
             thick = float(np.interp(z, [38, 80, 180, 212], [11, 5.5, 4.2, 6]))
-            _bony(canvas, Blob(side * x, y, z, reach, thick, 1, side * (-0.95 if z < 180 else -1.1)), z, person, 2.2, 240)
+            _bony(
+                canvas,
+                Blob(side * x, y, z, reach, thick, 1, side * (-0.95 if z < 180 else -1.1)),
+                z,
+                person,
+                2.2,
+                240,
+            )
         hip = side * 86 * broad
         _bony(canvas, Blob(hip - side * 6, 2, 20, 34, 34, 36), z, person, 3.5, 260)
         canvas.blob(Blob(hip + side * 5, 0, 12, 28.5, 28.5, 30), z, 60)

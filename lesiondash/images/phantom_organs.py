@@ -118,7 +118,10 @@ def make_organs(rng: np.random.Generator) -> Organs:
             _moved(Blob(-2, -42, 384, 68, 34, 54, 0.15), rng, 8, 0.14),
         ),
         spleen=_moved(Blob(88, 34, 372, 25, 46, 52, 0.5), rng, 5, 0.15),
-        kidneys=(_moved(Blob(-60, 36, 292, 24, 28, 56, 0.5), rng), _moved(Blob(60, 34, 304, 24, 28, 56, -0.5), rng)),
+        kidneys=(
+            _moved(Blob(-60, 36, 292, 24, 28, 56, 0.5), rng),
+            _moved(Blob(60, 34, 304, 24, 28, 56, -0.5), rng),
+        ),
         heart=_moved(Blob(20, -24, 478, 60, 47, 62, 0.4), rng, 4),
         stomach=_moved(Blob(48, -30, 372, 42, 30, 56, 0.6), rng, 7, 0.15),
         gallbladder=_moved(Blob(-42, -42, 325, 13, 17, 28, 0.4), rng, 6, 0.2),
@@ -185,15 +188,37 @@ def _paint_mediastinum(canvas: Canvas, person: Person, organs: Organs, z: float,
     y = spine_y(person, z)
     heights = [380.0, 440, 500, 560, 620, 660]
     half = float(np.interp(z, heights, [30, 34, 36, 33, 36, 44])) + 7 * person.visceral
-    canvas.disc(2, -16, half, float(np.interp(z, heights, [60, 66, 70, 68, 58, 40])), -95, wobble=0.3, texture=14, clip=lung)
+    canvas.disc(
+        2,
+        -16,
+        half,
+        float(np.interp(z, heights, [60, 66, 70, 68, 58, 40])),
+        -95,
+        wobble=0.3,
+        texture=14,
+        clip=lung,
+    )
     canvas.disc(0, y - 8, 32, 22, -60, wobble=0.2, clip=lung)
     heart = organs.heart
-    canvas.blob(replace(heart, rx=heart.rx + 7, ry=heart.ry + 6, rz=heart.rz + 6), z, -96, wobble=0.15, texture=14, clip=lung)
+    canvas.blob(
+        replace(heart, rx=heart.rx + 7, ry=heart.ry + 6, rz=heart.rz + 6),
+        z,
+        -96,
+        wobble=0.15,
+        texture=14,
+        clip=lung,
+    )
     canvas.blob(heart, z, 50 if phase == "plain" else 115, wobble=0.12, clip=lung)
     chambers = ((26, -10, -6, 27, 21, 34, 0.5), (-16, -22, 0, 22, 20, 38, 0.4), (-10, 20, 24, 27, 16, 26, 0.0),
                 (-38, 0, 4, 17, 24, 34, 0.0))  # fmt: skip
     for dx, dy, dz, rx, ry, rz, angle in chambers:
-        canvas.blob(Blob(heart.x + dx, heart.y + dy, heart.z + dz, rx, ry, rz, angle), z, blood, wobble=0.15, clip=lung)
+        canvas.blob(
+            Blob(heart.x + dx, heart.y + dy, heart.z + dz, rx, ry, rz, angle),
+            z,
+            blood,
+            wobble=0.15,
+            clip=lung,
+        )
     aorta = 11.5 + 0.06 * (person.age - 50)
     if z < 592:
         canvas.disc(float(np.interp(z, [380, 590], [10, 24])), y - 24, aorta, aorta, blood)
@@ -201,7 +226,7 @@ def _paint_mediastinum(canvas: Canvas, person: Person, organs: Organs, z: float,
         canvas.disc(-8, -28, aorta + 3, aorta + 3, blood, wobble=0.1)
     if 578 < z < 604:
         canvas.disc(10, -8, 36, aorta - 1, blood, 0.9)
-    if 505 < z:
+    if z > 505:
         canvas.disc(-27, -20, 8, 9, blood * 1.15)
     if 528 < z < 566:
         canvas.disc(14, -30, 15, 14, blood)
@@ -222,7 +247,9 @@ def _paint_mediastinum(canvas: Canvas, person: Person, organs: Organs, z: float,
         canvas.disc(5, y - 22 if z < 560 else 21, 2, 1.5, -300)
 
 
-def _paint_upper_abdomen(canvas: Canvas, person: Person, organs: Organs, z: float, phase: str, regions: Regions) -> None:
+def _paint_upper_abdomen(
+    canvas: Canvas, person: Person, organs: Organs, z: float, phase: str, regions: Regions
+) -> None:
     abdomen, blood = regions.abdomen, BLOOD_HU[phase]
     found = canvas.cover(organs.stomach, z, wobble=0.3)
     if found is not None:
@@ -239,10 +266,26 @@ def _paint_upper_abdomen(canvas: Canvas, person: Person, organs: Organs, z: floa
     canvas.hu += regions.liver * (liver_hu + 9 * canvas.texture - canvas.hu)
     vein = {"plain": liver_hu - 14, "arterial": liver_hu + 22}.get(phase, liver_hu + 48)
     _segments(canvas, organs.liver_vessels, z, vein, regions.liver)
-    canvas.blob(replace(organs.gallbladder, rx=organs.gallbladder.rx + 1.5, ry=organs.gallbladder.ry + 1.5), z, 60, clip=abdomen)
+    canvas.blob(
+        replace(organs.gallbladder, rx=organs.gallbladder.rx + 1.5, ry=organs.gallbladder.ry + 1.5),
+        z,
+        60,
+        clip=abdomen,
+    )
     canvas.blob(organs.gallbladder, z, 9, clip=abdomen)
-    for dx, dy, dz, rx, ry, angle in ((-18, -10, 318, 16, 14, 0.3), (8, -14, 330, 22, 9, -0.2), (42, -2, 342, 28, 9, -0.4)):
-        canvas.blob(Blob(dx, dy, dz, rx, ry, 17, angle), z, 58 if phase == "plain" else 98, wobble=0.5, texture=28, clip=abdomen)
+    for dx, dy, dz, rx, ry, angle in (
+        (-18, -10, 318, 16, 14, 0.3),
+        (8, -14, 330, 22, 9, -0.2),
+        (42, -2, 342, 28, 9, -0.4),
+    ):
+        canvas.blob(
+            Blob(dx, dy, dz, rx, ry, 17, angle),
+            z,
+            58 if phase == "plain" else 98,
+            wobble=0.5,
+            texture=28,
+            clip=abdomen,
+        )
     for side in (-1, 1):
         canvas.blob(Blob(side * 34, 24, 352, 13, 2.4, 14, side * 0.8), z, 40, wobble=0.3, clip=abdomen)
     if 300 < z < 350:
@@ -318,7 +361,13 @@ def _paint_pelvic_organs(canvas: Canvas, person: Person, z: float) -> None:
     canvas.blob(replace(bladder, rx=bladder.rx + 3, ry=bladder.ry + 3), z, 42, wobble=0.15)
     canvas.blob(bladder, z, 6, wobble=0.15)
     if person.female:
-        canvas.blob(Blob(person.jitter(11, 5), 14, 62, 28, 19, 38, person.jitter(12, 0.3)), z, 72, wobble=0.25, texture=14)
+        canvas.blob(
+            Blob(person.jitter(11, 5), 14, 62, 28, 19, 38, person.jitter(12, 0.3)),
+            z,
+            72,
+            wobble=0.25,
+            texture=14,
+        )
         for side in (-1, 1):
             canvas.blob(Blob(side * 38, 12, 78, 12, 9, 14), z, 38, wobble=0.4)
     else:

@@ -170,20 +170,14 @@ class Encoder:
         path = Path(path)
         header, weights = _read(path)
         windows = _checked_header(header, path)
-        with torch.device(
-            "meta"
-        ):  # no memory and no random numbers for weights that are about to be replaced
+        with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
             net = LesionNet(len(windows))
         try:
             net.load_state_dict(weights, assign=True)
         except RuntimeError as error:
-            raise EncoderError(
-                f"The weights in {path} do not fit the network; train or download it anew."
-            ) from error
+            raise EncoderError(f"The weights in {path} do not fit the network; train or download it anew.") from error
         if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
-            raise EncoderError(
-                f"{path} holds weights that are not finite numbers; train or download it anew."
-            )
+            raise EncoderError(f"{path} holds weights that are not finite numbers; train or download it anew.")
         return cls(net, header, torch.device(device) if device is not None else None)
 
     def save(self, path: str | Path) -> None:
@@ -271,9 +265,7 @@ def check_windows(windows: Sequence[Sequence[float]]) -> Windows:
     try:
         checked = tuple((float(low), float(high)) for low, high in windows)
     except (TypeError, ValueError) as error:
-        raise EncoderError(
-            f"The windows {windows!r} are not pairs of numbers; give (low, high) in HU."
-        ) from error
+        raise EncoderError(f"The windows {windows!r} are not pairs of numbers; give (low, high) in HU.") from error
     if not checked:
         raise EncoderError("An encoder needs at least one window; give (low, high) pairs in HU.")
     for low, high in checked:

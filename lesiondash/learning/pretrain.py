@@ -112,8 +112,8 @@ def pretrain(
         rows = torch.cat([first, second]).to(device)
         views = augment(pixels[rows], windows, settings.augment, generator)  # (2·batch, c, 64, 64)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast):
-            projected: Tensor = model(views.contiguous(memory_format=torch.channels_last))
-        a, b = projected.float().chunk(2)  # (batch, 128) each
+            vectors: Tensor = net(views.contiguous(memory_format=torch.channels_last))
+        a, b = head(vectors.float()).chunk(2)  # (batch, 128) each; young vectors differ in their third digit
         loss = objective(a, b, settings.temperature, groups=patients[first].to(device))
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -158,14 +158,10 @@ def _checked(
         )
     items = np.arange(len(crops)) if lesions is None else np.asarray(lesions)
     if np.shape(groups) != (len(crops),) or items.shape != (len(crops),):
-        raise EncoderError(
-            f"There are {len(crops)} crops; give one patient, and one lesion, for each of them."
-        )
+        raise EncoderError(f"There are {len(crops)} crops; give one patient, and one lesion, for each of them.")
     patients = np.unique(np.asarray(groups), return_inverse=True)[1]
     if len(crops) == 0 or patients.max() < 1:
-        raise EncoderError(
-            "Pre-training needs lesions of at least two patients; prepare a larger collection."
-        )
+        raise EncoderError("Pre-training needs lesions of at least two patients; prepare a larger collection.")
     return torch.from_numpy(patients), np.unique(items, return_inverse=True)[1].astype(np.int64)
 
 
@@ -222,9 +218,7 @@ def _settle_statistics(net: LesionNet, pixels: Tensor, windows: Windows, seed: i
         norm.momentum = momentum
 
 
-def _report(
-    progress: Callable[[int, int, float], None] | None, step: int, steps: int, loss_tensor: Tensor
-) -> None:
+def _report(progress: Callable[[int, int, float], None] | None, step: int, steps: int, loss_tensor: Tensor) -> None:
     if loss_tensor.is_cuda and step % REPORT_EVERY_CUDA and step != steps:
         return  # reading the loss makes the host wait for the GPU
     loss = float(loss_tensor)
@@ -236,9 +230,7 @@ def _report(
         progress(step, steps, loss)
 
 
-def _story(
-    settings: PretrainSettings, trained_on: Mapping[str, Any], counts: Mapping[str, int]
-) -> dict[str, Any]:
+def _story(settings: PretrainSettings, trained_on: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, Any]:
     """Say how the encoder was trained, for its header."""
     chosen = asdict(settings)
     chosen.pop("windows")  # the header has them already

@@ -1,0 +1,1 @@
+"""A vector to its neighbours, scores and place on the map."""

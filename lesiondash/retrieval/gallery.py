@@ -78,12 +78,21 @@ class Gallery:
         return cls(
             collection=collection,
             lesions=collection.lesions,
-            index=Index(vectors, collection.table),
+            index=Index(vectors, _columns(collection.lesions)),
             crops=np.load(folder / "crops.npy", mmap_mode="r"),
             vectors=vectors,
             xy=np.load(folder / "xy.npy"),
             encoder_fingerprint=str(header["encoder_fingerprint"]),
         )
+
+
+def _columns(lesions: tuple[Lesion, ...]) -> dict[str, list[str]]:
+    """The index's table as plain lists: pandas would cost every open page 40 MB."""
+    return {
+        "lesion_id": [lesion.lesion_id for lesion in lesions],
+        "patient_id": [lesion.patient_id for lesion in lesions],
+        "type": [lesion.type for lesion in lesions],
+    }
 
 
 def read_header(folder: Path) -> dict[str, Any] | None:

@@ -102,9 +102,7 @@ def test_random_damage_never_escapes_as_another_error(tmp_path: Path, compressed
         ),
     ],
 )
-def test_what_is_no_ct_slice_has_its_own_reason(
-    tmp_path: Path, changes: dict[str, object], reason: str
-) -> None:
+def test_what_is_no_ct_slice_has_its_own_reason(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
     assert reason in complaint(write_ct(tmp_path / "odd.dcm", np.zeros((4, 6)), **changes))
 
 
@@ -142,9 +140,7 @@ def test_the_good_files_load_and_the_bad_ones_are_listed(tmp_path: Path) -> None
     assert len(caught) == 1
 
 
-def test_pydicom_stays_silent_and_its_settings_come_back(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_pydicom_stays_silent_and_its_settings_come_back(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     import logging
 
     path = write_ct(tmp_path / "a.dcm", np.zeros((4, 6)), PatientID=SECRET * 20)  # longer than LO allows
@@ -179,9 +175,7 @@ def test_zip_limits_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert "like a zip bomb" in complaint(path)
 
 
-def test_what_unpacks_to_more_than_it_says_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_unpacks_to_more_than_it_says_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = zip_with(tmp_path / "scan.zip", **{"a.dcm": ct_bytes(side=64), "b.dcm": ct_bytes(1.0, 2, side=64)})
     monkeypatch.setattr(dicom_files, "_check_zip", lambda members: None)  # as if the contents had lied
     monkeypatch.setattr(dicom_files, "MAX_ZIP_BYTES", 12_000)

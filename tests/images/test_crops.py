@@ -23,9 +23,7 @@ def box_at(x: float, y: float, half: float = 8) -> Box:
     return Box(x - half, y - half, x + half, y + half)
 
 
-def disc(
-    spacing_mm: tuple[float, float], radius_mm: float = 10, extent_mm: float = 120
-) -> npt.NDArray[np.float64]:
+def disc(spacing_mm: tuple[float, float], radius_mm: float = 10, extent_mm: float = 120) -> npt.NDArray[np.float64]:
     """A disc of 0 HU in air, anti-aliased by counting sub-pixels, at the middle of an image of extent_mm."""
     fine = 4
     axes = [(np.arange(round(extent_mm / s) * fine) + 0.5) * s / fine for s in spacing_mm]
@@ -78,9 +76,7 @@ def test_resampling_is_linear_in_hu() -> None:
     np.testing.assert_allclose(b[inside], (-0.5 * a + 40)[inside], atol=0.05)
 
 
-@pytest.mark.parametrize(
-    "spacing_mm", [(0.3, 0.3), (0.5, 0.5), (0.8, 0.8), (1.0, 1.0), (0.5, 0.9), (2.0, 2.0)]
-)
+@pytest.mark.parametrize("spacing_mm", [(0.3, 0.3), (0.5, 0.5), (0.8, 0.8), (1.0, 1.0), (0.5, 0.9), (2.0, 2.0)])
 def test_a_disc_of_20_mm_has_the_same_area_whatever_the_spacing(spacing_mm: tuple[float, float]) -> None:
     hu = disc(spacing_mm)
     middle_y, middle_x = hu.shape[0] / 2, hu.shape[1] / 2

@@ -15,9 +15,7 @@ from lesiondash.records import Box
 
 REAL = SHARED / "deeplesion"
 TABLE = REAL / "DL_info_test_4927.csv"
-real = pytest.mark.skipif(
-    not TABLE.is_file(), reason="the real DeepLesion rows of ../shared/data are not here"
-)
+real = pytest.mark.skipif(not TABLE.is_file(), reason="the real DeepLesion rows of ../shared/data are not here")
 ROW = {
     "File_name": "000007_02_01_012.png",
     "Bounding_boxes": "40, 30, 80, 60",

@@ -49,9 +49,7 @@ def test_hu_that_are_not_whole_or_do_not_fit_are_float(tmp_path: Path) -> None:
     half = only(load_dicom(write_ct(tmp_path / "half.dcm", stored, RescaleSlope=0.5, RescaleIntercept=0.0)))
     assert half.hu.dtype == np.float32
     np.testing.assert_allclose(half.hu[0], stored / 2)
-    large = only(
-        load_dicom(write_ct(tmp_path / "large.dcm", stored, RescaleSlope=20000.0, RescaleIntercept=0.0))
-    )
+    large = only(load_dicom(write_ct(tmp_path / "large.dcm", stored, RescaleSlope=20000.0, RescaleIntercept=0.0)))
     np.testing.assert_allclose(large.hu[0], stored * 20000.0)
 
 
@@ -198,9 +196,7 @@ def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
     whole = tmp_path / "whole.dcm"
     dataset.save_as(whole, enforce_file_format=True)
     bare = tmp_path / "bare"
-    head = whole.read_bytes().index(
-        b"\x08\x00\x08\x00"
-    )  # ImageType, the first element after the meta information
+    head = whole.read_bytes().index(b"\x08\x00\x08\x00")  # ImageType, the first element after the meta information
     bare.write_bytes(whole.read_bytes()[head:])
     assert not only(load_dicom(bare)).hu.any()
 

@@ -14,9 +14,7 @@ WIDE = ((-2000.0, 2000.0),)
 
 
 def noise_crops(n: int) -> Tensor:
-    return torch.randint(
-        -1000, 1000, (n, 96, 96), generator=torch.Generator().manual_seed(7), dtype=torch.int16
-    )
+    return torch.randint(-1000, 1000, (n, 96, 96), generator=torch.Generator().manual_seed(7), dtype=torch.int16)
 
 
 def smooth_crops(n: int) -> Tensor:
@@ -70,9 +68,7 @@ def test_flip_commutes_with_rotation_in_expectation_of_content() -> None:
     """A mirrored and rotated disc at the centre is the same disc: geometry neither shears nor squeezes."""
     y, x = torch.meshgrid(torch.arange(96) - 47.5, torch.arange(96) - 47.5, indexing="ij")
     disc = 1000 * torch.exp(-(x**2 + y**2) / 200)[None].expand(6, 96, 96)
-    turned = augment(
-        disc, WIDE, replace(NO_AUGMENTATION, rotation_deg=180.0, flip_x=0.5, flip_y=0.5), generator()
-    )
+    turned = augment(disc, WIDE, replace(NO_AUGMENTATION, rotation_deg=180.0, flip_x=0.5, flip_y=0.5), generator())
     plain = augment(disc, WIDE, NO_AUGMENTATION, generator())
     torch.testing.assert_close(turned, plain, atol=2e-3, rtol=0)
 
@@ -108,9 +104,7 @@ def test_blur_keeps_a_flat_image_and_smooths_noise() -> None:
     )
     noisy = noise_crops(16)
     smooth = augment(noisy, WIDE, blur, generator()).std(dim=(1, 2, 3))
-    assert bool(
-        (smooth <= augment(noisy, WIDE, NO_AUGMENTATION, generator()).std(dim=(1, 2, 3)) + 1e-6).all()
-    )
+    assert bool((smooth <= augment(noisy, WIDE, NO_AUGMENTATION, generator()).std(dim=(1, 2, 3)) + 1e-6).all())
     assert float(smooth.mean()) < 0.2
 
 

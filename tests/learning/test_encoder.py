@@ -146,9 +146,7 @@ def test_one_window_makes_one_channel(crops: np.ndarray) -> None:
     assert encoder.embed(crops).shape == (5, 512)
 
 
-@pytest.mark.parametrize(
-    "windows", [[], [(100, 100)], [(200, 100)], [(0, np.inf)], [(1, 2, 3)], [("a", "b")]]
-)
+@pytest.mark.parametrize("windows", [[], [(100, 100)], [(200, 100)], [(0, np.inf)], [(1, 2, 3)], [("a", "b")]])
 def test_windows_without_width_are_refused(windows: Any) -> None:
     with pytest.raises(EncoderError, match="window"):
         Encoder.untrained(windows=windows)

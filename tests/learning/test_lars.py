@@ -55,9 +55,7 @@ def test_steps_equal_the_algorithm(momentum: float, decay: float, plain_scale: f
         for parameter, gradient in zip(parameters, step, strict=True):
             parameter.grad = torch.from_numpy(gradient)
         optimizer.step()
-    expected = slow_lars(
-        start, gradients, lr=2.0, momentum=momentum, decay=decay, trust=0.01, plain_scale=plain_scale
-    )
+    expected = slow_lars(start, gradients, lr=2.0, momentum=momentum, decay=decay, trust=0.01, plain_scale=plain_scale)
     for parameter, reference in zip(parameters, expected, strict=True):
         np.testing.assert_allclose(parameter.detach().numpy(), reference, rtol=2e-4, atol=1e-6)
 
@@ -96,9 +94,7 @@ def test_tensors_without_gradient_are_left_alone() -> None:
     assert torch.equal(weight.detach(), torch.ones(2, 2))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"lr": -1.0}, {"lr": 1.0, "momentum": 1.0}, {"lr": 1.0, "trust_coefficient": 0.0}]
-)
+@pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"lr": 1.0, "momentum": 1.0}, {"lr": 1.0, "trust_coefficient": 0.0}])
 def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="LARS needs"):
         LARS([nn.Parameter(torch.ones(1))], **wrong)

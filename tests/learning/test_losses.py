@@ -13,9 +13,7 @@ SIZES = [(2, 3), (5, 4), (8, 16)]
 TEMPERATURES = [0.05, 0.1, 0.5, 1.0]
 
 
-def slow_loss(
-    a: Tensor, b: Tensor, temperature: float, groups: list[int], positive_in_denominator: bool
-) -> float:
+def slow_loss(a: Tensor, b: Tensor, temperature: float, groups: list[int], positive_in_denominator: bool) -> float:
     """Both losses as they are printed: one view, one negative at a time."""
     n = len(a)
     views = [(i, a[i]) for i in range(n)] + [(i, b[i]) for i in range(n)]
@@ -43,9 +41,7 @@ def random_views(n: int, d: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize(("n", "d"), SIZES)
 @pytest.mark.parametrize(("loss", "keeps_positive"), [(nt_xent, True), (dcl, False)])
-def test_loss_equals_the_printed_sum(
-    loss: Any, keeps_positive: bool, n: int, d: int, temperature: float
-) -> None:
+def test_loss_equals_the_printed_sum(loss: Any, keeps_positive: bool, n: int, d: int, temperature: float) -> None:
     a, b = random_views(n, d)
     expected = slow_loss(a, b, temperature, list(range(n)), keeps_positive)
     assert float(loss(a, b, temperature)) == pytest.approx(expected, rel=1e-4, abs=1e-4)

@@ -1,0 +1,1 @@
+"""The page's panels: one file and one class each, built from state and store."""

@@ -83,9 +83,7 @@ class FrangiPanel:
         series = self.store.scans[focus.series_uid].series
         height, width = series.hu.shape[1:]
         index = min(max(self.state.slice_index, 0), len(series) - 1)
-        return Region(
-            focus.series_uid, index, Box(width / 2 - 8, height / 2 - 8, width / 2 + 8, height / 2 + 8)
-        )
+        return Region(focus.series_uid, index, Box(width / 2 - 8, height / 2 - 8, width / 2 + 8, height / 2 + 8))
 
     def _prepare(self, region: Region, sigmas: tuple[float, ...]) -> None:
         key = (replace(region, search=True), self.state.window, sigmas)

@@ -76,7 +76,7 @@ class LoadPanel:
         if folder is None:
             return
         try:
-            self.load([folder])
+            self.load(sorted(path for path in folder.rglob("*") if path.is_file()))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -76,7 +76,17 @@ class MapPanel:
         figure.add_trace(
             _marks("its nine", {"symbol": "circle-open", "size": 15, "color": "#d29922", "line": {"width": 2.5}})
         )
-        figure.add_trace(_marks("query", {"symbol": "star", "size": 18, "color": "#f0b429", "line": {"width": 1.2, "color": "#1b1f27"}}))
+        figure.add_trace(
+            _marks(
+                "query",
+                {
+                    "symbol": "star",
+                    "size": 18,
+                    "color": "#f0b429",
+                    "line": {"width": 1.2, "color": "#1b1f27"},
+                },
+            )
+        )
         figure.layout.on_change(self._deselect, "selections")
         self.figure = figure
         self.widget.children = (figure,)

@@ -24,9 +24,7 @@ class DropZone(anywidget.AnyWidget):
     rejected = t.List().tag(sync=True)
     busy = t.Unicode("").tag(sync=True)
 
-    def __init__(
-        self, receive: Callable[[dict[str, Any], bytes], dict[str, Any] | None], **kwargs: Any
-    ) -> None:
+    def __init__(self, receive: Callable[[dict[str, Any], bytes], dict[str, Any] | None], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._receive = receive
         self.on_msg(self._on_message)

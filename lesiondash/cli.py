@@ -1,0 +1,207 @@
+"""The command line: prepare, dashboard, search, evaluate. Exit code 2 and one sentence for what cannot be done."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lesiondash.errors import BoxError, LesionDashError, SearchError
+from lesiondash.records import SCOPES, Box, SearchScope
+
+if TYPE_CHECKING:
+    from lesiondash.dashboard.store import Scan, Store
+
+app = typer.Typer(
+    help="Search lesions in CT by similarity. For research and teaching, not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+CollectionOption = Annotated[
+    Path | None,
+    typer.Option("--collection", help="DeepLesion folder (DL_info.csv, Images_png); default: the demonstration."),
+]
+PartialOption = Annotated[bool, typer.Option("--partial", help="Go on without the rows whose images are missing.")]
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Print what went wrong as one sentence on standard error and leave with exit code 2."""
+    try:
+        yield
+    except LesionDashError as error:
+        typer.echo(f"lesiondash: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _prepare(collection: Path | None, partial: bool, train: bool = False) -> Any:
+    """Run `prepare` with a progress bar and remaining time for each step."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from lesiondash.prepare import prepare
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<36}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(step: str, done: int, total: int) -> None:
+            name = step.partition(" (")[0]
+            if name not in tasks:
+                tasks[name] = bars.add_task(step, total=total)
+            bars.update(tasks[name], completed=done, total=total, description=step)
+
+        return prepare(collection, partial=partial, train=train, progress=show)
+
+
+@app.command("prepare")
+def prepare_command(
+    collection: CollectionOption = None,
+    partial: PartialOption = False,
+    train: Annotated[bool, typer.Option("--train", help="Train the encoder on this collection.")] = False,
+) -> None:
+    """Make the demonstration collection, the trained encoder and the search index, where they are missing."""
+    with _one_sentence():
+        prepared = _prepare(collection, partial, train)
+        made = ", ".join(prepared.made) or "nothing: everything was there"
+        typer.echo(f"Made {made}. Collection: {prepared.root}")
+
+
+@app.command()
+def dashboard(
+    collection: CollectionOption = None,
+    partial: PartialOption = False,
+    port: Annotated[int, typer.Option(help="Port to serve on; the next free one is taken where it is in use.")] = 8866,
+    browser: Annotated[bool, typer.Option(help="Open a browser where there is one.")] = True,
+) -> None:
+    """Prepare what is missing, serve the page with voila, and print its address."""
+    with _one_sentence():
+        _prepare(collection, partial)
+        from lesiondash.serve import serve
+
+        sys.exit(serve(port, collection=collection, partial=partial, browser=browser, say=typer.echo))
+
+
+@app.command()
+def search(
+    file: Annotated[Path, typer.Argument(help="A DICOM file, a folder or a zip of them.")],
+    box: Annotated[str, typer.Option("--box", help="X0,Y0,X1,Y1 in pixels.")],
+    slice_number: Annotated[
+        int | None,
+        typer.Option("--slice", help="Slice, counted from 1 upwards along the normal; default: the middle."),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", help="How many lesions.")] = 9,
+    scope: Annotated[str, typer.Option("--scope", help="all, same (patient) or cross (other patients).")] = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    collection: CollectionOption = None,
+    partial: PartialOption = False,
+) -> None:
+    """Print the lesions most similar to a box on a scan."""
+    with _one_sentence():
+        region = parse_box(box)
+        wanted = _checked_scope(scope)
+        if not file.exists():
+            raise SearchError(f"There is no file or folder {file.name!r}; give a DICOM file, a folder or a zip.")
+        store, scan = _open(file, collection, partial)
+        hits = find(store, scan, region, slice_number=slice_number, top=top, scope=wanted)
+        if as_json:
+            typer.echo(json.dumps(hits, indent=2))
+            return
+        for hit in hits:
+            typer.echo(
+                f"{hit['rank']:>2}  {hit['similarity']:.3f}  {hit['type']:<12} patient {hit['patient_id']}  {hit['lesion_id']}"
+            )
+
+
+def parse_box(text: str) -> Box:
+    """Return the box that `X0,Y0,X1,Y1` names; raises `BoxError` for anything else."""
+    try:
+        x0, y0, x1, y1 = (float(part) for part in text.split(","))
+    except ValueError:
+        raise BoxError(f"--box {text!r} is not four numbers; give X0,Y0,X1,Y1 in pixels.") from None
+    return Box(x0, y0, x1, y1)
+
+
+def _checked_scope(scope: str) -> SearchScope:
+    for known in SCOPES:
+        if scope == known:
+            return known
+    raise SearchError(f"There is no scope {scope!r}; choose all, same or cross.")
+
+
+def _open(file: Path, collection: Path | None, partial: bool) -> tuple[Store, Scan]:
+    """Read the scan first: a bad file must not cost a preparation."""
+    from lesiondash.dashboard.store import Store
+    from lesiondash.images.dicom import load_dicom
+    from lesiondash.paths import demo_dir, encoder_path, gallery_dir
+
+    load_dicom([file])
+    _prepare(collection, partial)
+    root = collection or demo_dir()
+    store = Store(root, gallery_dir(root), encoder_path(), partial=partial)
+    scans, rejected = store.load([file])
+    for item in rejected:
+        typer.echo(f"Not read: {item.name} {item.reason}", err=True)
+    scan = max(scans, key=lambda scan: len(scan.series))
+    if len(scans) > 1:
+        typer.echo(f"{len(scans)} series found; searching the largest, {scan.series.description}.", err=True)
+    return store, scan
+
+
+def find(
+    store: Store, scan: Scan, box: Box, *, slice_number: int | None, top: int, scope: SearchScope
+) -> list[dict[str, Any]]:
+    """Return the lesions most similar to a box, as the dicts that `--json` prints."""
+    from lesiondash.images.crops import crop
+
+    count = len(scan.series)
+    number = (count + 1) // 2 if slice_number is None else slice_number
+    if not 1 <= number <= count:
+        raise SearchError(f"There is no slice {number}; this series has slices 1 to {count}.")
+    hu = scan.series.hu[number - 1]
+    inside = box.inside(*hu.shape)
+    crops = crop(hu, inside, spacing_mm=scan.series.spacing_mm[1:])
+    known = store.known_lesion(scan, number - 1, inside)
+    hits = store.gallery.index.search(
+        store.encoder.embed(crops[None])[0],
+        top,
+        scope,
+        query_id=known.lesion_id if known else None,
+        patient_id=scan.patient_id,
+    )
+    return [
+        {
+            "rank": hit.rank,
+            "lesion_id": hit.lesion_id,
+            "patient_id": hit.patient_id,
+            "type": hit.type,
+            "similarity": round(hit.similarity, 6),
+        }
+        for hit in hits
+    ]
+
+
+@app.command()
+def evaluate(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    collection: CollectionOption = None,
+    partial: PartialOption = False,
+) -> None:
+    """Print P@1, P@10 and AP_min@10 on the test split beside chance, for the trained and the untrained encoder."""
+    with _one_sentence():
+        from lesiondash.evaluate import as_table, evaluate_encoders
+
+        prepared = _prepare(collection, partial)
+        scores = evaluate_encoders(prepared.root, prepared.encoder, partial=partial)
+        typer.echo(json.dumps(scores, indent=2) if as_json else as_table(scores))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,105 @@
+"""Everything that must exist before the page opens: collection, encoder and gallery, each made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lesiondash.images.collection import collect_crops
+from lesiondash.images.deeplesion import DeepLesion
+from lesiondash.paths import demo_dir, encoder_path, gallery_dir
+from lesiondash.retrieval.gallery import Gallery, read_header
+
+if TYPE_CHECKING:
+    from lesiondash.learning.encoder import Encoder
+
+Progress = Callable[[str, int, int], None]
+TRAINING_PX, TRAINING_MARGIN = 96, 1.5
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` found or made: paths, and the names of the steps it had to take."""
+
+    root: Path
+    encoder: Path
+    gallery: Path
+    made: tuple[str, ...]
+
+
+def prepare(
+    root: Path | None = None, *, partial: bool = False, train: bool = False, progress: Progress | None = None
+) -> Prepared:
+    """Make what is missing of the demonstration collection, the encoder, and the gallery of a collection.
+
+    root: a DeepLesion folder, or None for the demonstration. partial: go on with the usable rows where images are missing.
+    train: train the encoder on this collection's training split instead of the demonstration's. Nothing that exists and
+    fits is made again. Raises `CollectionError` for a folder that cannot be used.
+    """
+    made = []
+    say = progress or (lambda step, done, total: None)
+    if root is None and not (demo_dir() / "manifest.json").is_file():
+        _generate_demo(say)
+        made.append("collection")
+    collection = DeepLesion(root or demo_dir(), partial=partial)
+    weights = encoder_path()
+    if train or not weights.is_file():
+        if root is not None and not train:
+            made.extend(prepare(progress=progress).made)  # an encoder for this one comes from the demonstration
+        else:
+            _train(collection, weights, say)
+            made.append("encoder")
+    folder = gallery_dir(collection.root)
+    if not _gallery_fits(folder, collection, weights):
+        from lesiondash.learning.encoder import Encoder
+
+        Gallery.build(collection, Encoder.load(weights), folder, progress=say)
+        made.append("gallery")
+    return Prepared(collection.root, weights, folder, tuple(made))
+
+
+def _generate_demo(say: Progress) -> None:
+    from lesiondash.images.phantom import generate
+
+    generate(demo_dir(), progress=lambda done, total: say("Draw the demonstration collection", done, total))
+
+
+def _train(collection: DeepLesion, weights: Path, say: Progress) -> Encoder:
+    """Pre-train on the training split; the slices next to each key slice are further views of the same lesion."""
+    from lesiondash.learning.pretrain import PretrainSettings, pretrain
+
+    lesions = [lesion for lesion in collection.lesions if lesion.split == "train"]
+    parts = []
+    for part, offset in enumerate((0, -1, 1)):
+        parts.append(
+            collect_crops(collection, lesions, size_px=TRAINING_PX, margin=TRAINING_MARGIN, slice_offset=offset)
+        )
+        say("Cut training crops", part + 1, 3)
+    patients = np.array([lesion.patient_id for lesion in lesions] * 3)
+    settings = PretrainSettings()
+    encoder = pretrain(
+        np.concatenate(parts),
+        patients,
+        settings,
+        lesions=np.tile(np.arange(len(lesions)), 3),
+        trained_on={"collection": collection.root.name, "split": "train"},
+        progress=lambda step, total, loss: say(f"Train the encoder (loss {loss:.2f})", step, total),
+    )
+    encoder.save(weights)
+    return encoder
+
+
+def _gallery_fits(folder: Path, collection: DeepLesion, weights: Path) -> bool:
+    """Whether the gallery on disk is of this collection and of this encoder."""
+    from lesiondash.learning.encoder import Encoder
+
+    header = read_header(folder)
+    return (
+        header is not None
+        and header["lesion_ids"] == [lesion.lesion_id for lesion in collection.lesions]
+        and header["encoder_fingerprint"] == Encoder.load(weights).fingerprint
+    )

@@ -1,0 +1,108 @@
+"""Retrieval scores of one ranked list, each with its chance (random ranking) and its ceiling (perfect ranking)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lesiondash.errors import SearchError
+
+Relevance = Sequence[int] | Sequence[bool] | npt.NDArray[Any]
+
+
+def precision_at(relevant: Relevance, k: int) -> float:
+    """Return P@k in its strict form, hits among the first k divided by k, also where the list is shorter.
+
+    relevant: 0 or 1 by rank, best first. Raises `SearchError` for k < 1 or other values, as all functions here do.
+
+    >>> precision_at([1, 0, 1], 10)
+    0.2
+    """
+    return float(_first(relevant, k).sum() / k)
+
+
+def ap_min(relevant: Relevance, k: int, total_relevant: int | None = None) -> float:
+    """Return AP_min@k = Σ rel_i P@i / min(k, R), with R all relevant candidates; 0 where R is 0.
+
+    total_relevant: R; by default the number in `relevant`, which must then be the full ranking.
+
+    >>> ap_min([1, 0, 1], 10)  # (1 + 2/3) / 2
+    0.8333333333333333
+    """
+    _first(relevant, k)
+    count = int(np.sum(np.asarray(relevant))) if total_relevant is None else total_relevant
+    if count < int(np.sum(np.asarray(relevant))):
+        raise SearchError(f"total_relevant is {count}, less than the relevant items in the list itself.")
+    return _summed_precision(relevant, k) / min(k, count) if count else 0.0
+
+
+def ap_hit(relevant: Relevance, k: int) -> float:
+    """Return AP_hit@k = Σ rel_i P@i / max(1, H), with H the hits among the first k: misses below cost nothing."""
+    return _summed_precision(relevant, k) / max(1, int(_first(relevant, k).sum()))
+
+
+def mean_precision(relevant: Relevance, k: int) -> float:
+    """Return mP@k, the mean of P@i over i = 1 … k; ranks beyond the end of the list count as misses."""
+    hits = np.cumsum(np.pad(_first(relevant, k), (0, max(0, k - len(relevant)))))
+    return float(np.mean(hits / np.arange(1, k + 1)))
+
+
+def precision_chance(candidates: int, relevant: int, k: int) -> float:
+    """Return the expectation of strict P@k when the candidates are ranked at random: R min(k, n) / (n k)."""
+    _check_counts(candidates, relevant, k)
+    return relevant * min(k, candidates) / (candidates * k) if candidates else 0.0
+
+
+def precision_ceiling(candidates: int, relevant: int, k: int) -> float:
+    """Return strict P@k of a perfect ranking: min(k, R) / k."""
+    _check_counts(candidates, relevant, k)
+    return min(k, relevant) / k
+
+
+def ap_min_chance(candidates: int, relevant: int, k: int) -> float:
+    """Return the expectation of AP_min@k when n candidates, R of them relevant, are ranked at random.
+
+    Rank i is relevant with probability R/n, and then each of the i − 1 ranks above it with (R − 1)/(n − 1), so that
+
+        E[rel_i P@i] = R/n · (1 + (i − 1)(R − 1)/(n − 1)) / i
+
+    summed over i = 1 … min(k, n), over min(k, R). With p = R/n, q = (R − 1)/(n − 1), m = min(k, n) and the
+    harmonic number H_m the sum is p (q m + (1 − q) H_m). 0 where nothing is relevant.
+    """
+    _check_counts(candidates, relevant, k)
+    if not relevant:
+        return 0.0
+    others = (relevant - 1) / (candidates - 1) if candidates > 1 else 0.0
+    ranks = min(k, candidates)
+    harmonic = float(np.sum(1 / np.arange(1, ranks + 1)))
+    return relevant / candidates * (others * ranks + (1 - others) * harmonic) / min(k, relevant)
+
+
+def ap_min_ceiling(candidates: int, relevant: int, k: int) -> float:
+    """Return AP_min@k of a perfect ranking: 1, or 0 where nothing is relevant."""
+    _check_counts(candidates, relevant, k)
+    return 1.0 if relevant else 0.0
+
+
+def _first(relevant: Relevance, k: int) -> npt.NDArray[np.float64]:
+    """Return the first k entries as floats, checked."""
+    if k < 1:
+        raise SearchError(f"k is {k}; give a rank from 1.")
+    flags = np.asarray(relevant, dtype=np.float64)
+    if flags.ndim != 1 or not np.isin(flags, (0.0, 1.0)).all():
+        raise SearchError("A ranked list must hold 0 or 1 for each rank, best first.")
+    return flags[:k]
+
+
+def _summed_precision(relevant: Relevance, k: int) -> float:
+    """Return Σ rel_i P@i over the first k ranks."""
+    flags = _first(relevant, k)
+    return float(np.sum(flags * np.cumsum(flags) / np.arange(1, len(flags) + 1)))
+
+
+def _check_counts(candidates: int, relevant: int, k: int) -> None:
+    if k < 1 or not 0 <= relevant <= candidates:
+        raise SearchError(f"{relevant} relevant of {candidates} candidates at k = {k} is not a ranking.")

@@ -1,0 +1,123 @@
+"""A real voila, a real Chromium, and every outside host blocked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Site:
+    """A running voila: its address, its process and its log."""
+
+    url: str
+    pid: int
+    log: Path
+
+    def kernels(self) -> int:
+        """How many kernels it runs, as the operating system sees it."""
+        listing = subprocess.run(["ps", "--ppid", str(self.pid), "-o", "args="], capture_output=True, text=True)
+        return sum("ipykernel" in line for line in listing.stdout.splitlines())
+
+
+@pytest.fixture(scope="session")
+def site(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("voila") / "voila.log"
+    command = [sys.executable, "-m", "voila", "notebooks/dashboard.ipynb", f"--port={port}", "--no-browser"]
+    culling = ["--MappingKernelManager.cull_idle_timeout=4", "--MappingKernelManager.cull_interval=1"]
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [*command, *culling],
+            cwd=CHECKOUT,
+            env={**os.environ, "LESIONDASH_DATA": str(demonstration)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        url = f"http://localhost:{port}/"
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(url + "voila/static/voila.js", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield Site(url, server.pid, log)
+        server.terminate()
+        server.wait(20)
+
+
+@dataclass
+class Watched:
+    """A page whose console errors and outside requests are written down."""
+
+    page: Any
+    errors: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if executable is None:
+        if os.environ.get("LESIONDASH_REQUIRE_BROWSER"):
+            pytest.fail("Chromium is not installed, and this run must not skip the browser tests")
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def watched(browser: Any) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
+    page = context.new_page()
+    watch = Watched(page)
+
+    def route(route: Any) -> None:
+        if route.request.url.startswith(("http://localhost:", "data:", "blob:")):
+            route.continue_()
+        else:
+            watch.outside.append(route.request.url)
+            route.abort()
+
+    context.route("**/*", route)
+    page.on("console", lambda message: watch.errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: watch.errors.append(str(error)))
+    yield watch
+    context.close()
+
+
+@pytest.fixture
+def opened(watched: Watched, site: Site) -> Watched:
+    """The page, live: its map drawn and its encoder loaded."""
+    watched.page.goto(site.url)
+    watched.page.wait_for_selector(".ld-chip:has-text('device')", timeout=60_000)
+    watched.page.wait_for_selector(".ld-map .js-plotly-plot .scatterlayer", timeout=60_000)
+    return watched

@@ -1,0 +1,294 @@
+"""The page in a real Chromium: from a scan to its nine nearest lesions, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CHECKOUT
+
+pytestmark = pytest.mark.browser
+VIEW = ".ld-view canvas"
+
+
+def drop(page: Any, files: list[Path]) -> None:
+    """Choose files as a hand does, through the file chooser."""
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Files or zip").click()
+    chooser.value.set_files([str(path) for path in files])
+
+
+def drag_box(page: Any, x0: float, y0: float, x1: float, y1: float) -> None:
+    """Drag on the slice; the corners are shares of the canvas."""
+    bounds = page.locator(VIEW).bounding_box()
+    page.mouse.move(bounds["x"] + x0 * bounds["width"], bounds["y"] + y0 * bounds["height"])
+    page.mouse.down()
+    page.mouse.move(bounds["x"] + x1 * bounds["width"], bounds["y"] + y1 * bounds["height"], steps=6)
+    page.mouse.up()
+
+
+def wait_for_slice(page: Any) -> None:
+    page.wait_for_function("document.querySelector('.ld-view').dataset.drawn")
+
+
+def tile_ids(page: Any) -> list[str]:
+    return page.locator("button.ld-tile").evaluate_all("nodes => nodes.map(node => node.dataset.lesion)")
+
+
+def open_case(page: Any) -> None:
+    page.locator(".ld-load .ld-item").first.click()
+    page.wait_for_selector("button.ld-tile")
+    wait_for_slice(page)
+
+
+def test_from_a_dropped_scan_to_nine_lesions(opened: Any, shared_dicom: Path) -> None:
+    page = opened.page
+    drop(page, sorted((shared_dicom / "ge_thorax_3slice").iterdir()))
+    wait_for_slice(page)
+    assert "3" in page.locator(".ld-tl").inner_text()
+    before = page.locator(".ld-view").get_attribute("data-slice")
+    page.locator(VIEW).hover()
+    page.mouse.wheel(0, 100)
+    page.wait_for_function(f"document.querySelector('.ld-view').dataset.slice !== '{before}'")
+    drag_box(page, 0.55, 0.45, 0.62, 0.52)
+    page.wait_for_function("document.querySelectorAll('button.ld-tile').length === 9", timeout=5_000)
+    text = page.locator("button.ld-tile").first.inner_text()
+    assert "mm" in text
+    assert "patient" in text
+    assert len(set(tile_ids(page))) == 9
+    assert opened.outside == []
+    assert opened.errors == []
+
+
+def test_folder_of_files_dropped_on_the_zone(opened: Any, shared_dicom: Path) -> None:
+    page = opened.page
+    content = (shared_dicom / "pydicom" / "CT_small.dcm").read_bytes()
+    page.evaluate(
+        """async (bytes) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "CT_small.dcm"));
+            const zone = document.querySelector(".ld-drop");
+            for (const kind of ["dragover", "drop"]) {
+                zone.dispatchEvent(new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
+            }
+        }""",
+        list(content),
+    )
+    wait_for_slice(page)
+    assert page.locator(".ld-load .ld-item canvas").count() == 1
+
+
+def test_file_larger_than_a_websocket_message(opened: Any, demonstration: Path, tmp_path: Path) -> None:
+    """Past 10 MiB the stock upload loses the file without a word."""
+    case = next(path for path in sorted((demonstration / "demo" / "dicom").iterdir()) if path.is_dir())
+    archive = tmp_path / "scan.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        for path in sorted(case.iterdir()):
+            file.write(path, path.name)
+        file.writestr("padding.bin", bytes(14 * 1024 * 1024))
+    drop(opened.page, [archive])
+    wait_for_slice(opened.page)
+    assert "padding.bin" in opened.page.locator(".ld-rejected").inner_text()
+
+
+def test_each_slider_moves_the_response(opened: Any) -> None:
+    page = opened.page
+    open_case(page)
+    page.wait_for_function("document.querySelector('.ld-tune').dataset.peak > 0")
+    canvas = "document.querySelectorAll('.ld-tune canvas')[1].toDataURL()"
+    page.locator(".ld-tune input[data-name=rho]").fill("0.5")
+    page.wait_for_timeout(300)
+    for name, value in {
+        "alpha": "0.3",
+        "beta": "0.2",
+        "gamma": "0.2",
+        "rho": "0.2",
+        "sigma_from": "2.6",
+        "sigma_to": "4.6",
+        "sigma_step": "2",
+    }.items():
+        peak = page.locator(".ld-tune").get_attribute("data-peak")
+        picture = page.evaluate(canvas)
+        page.locator(f".ld-tune input[data-name={name}]").fill(value)
+        page.wait_for_function(
+            f"document.querySelector('.ld-tune').dataset.peak !== '{peak}' || {canvas} !== {json.dumps(picture)}",
+            timeout=5_000,
+        )
+    assert opened.errors == []
+
+
+def test_a_dragged_slider_queues_nothing(opened: Any) -> None:
+    """Sixty moves at once cost a few questions to the kernel, and the last value is the one shown."""
+    page = opened.page
+    open_case(page)
+    page.wait_for_function("document.querySelector('.ld-tune').dataset.peak > 0")
+    before = int(page.locator(".ld-tune").get_attribute("data-seq"))
+    page.evaluate(
+        """() => {
+            const slider = document.querySelector('.ld-tune input[data-name=beta]');
+            for (let i = 1; i <= 60; i += 1) { slider.value = 0.05 + i * 0.03; slider.dispatchEvent(new Event('input')); }
+        }"""
+    )
+    page.wait_for_timeout(1_000)
+    assert int(page.locator(".ld-tune").get_attribute("data-seq")) - before == 2
+
+
+def test_scope_and_opening_a_result(opened: Any) -> None:
+    page = opened.page
+    open_case(page)
+    cross = tile_ids(page)
+    page.get_by_role("radio", name="Same patient").click()
+    page.wait_for_function(f"document.querySelector('button.ld-tile').dataset.lesion !== '{cross[0]}'")
+    patients = page.locator("button.ld-tile .ld-wide").all_inner_texts()
+    assert len(set(patients)) == 1
+    page.get_by_role("radio", name="Other patients").click()
+    page.wait_for_function(f"document.querySelector('button.ld-tile').dataset.lesion === '{cross[0]}'")
+    assert patients[0] not in page.locator("button.ld-tile .ld-wide").all_inner_texts()
+    page.locator("button.ld-tile").first.click()
+    page.wait_for_selector(".ld-banner:visible")
+    assert tile_ids(page) == cross
+    page.get_by_role("button", name="Back to the query").click()
+    page.wait_for_selector(".ld-banner", state="hidden")
+    assert tile_ids(page) == cross
+
+
+def test_lasso_on_the_map_selects(opened: Any) -> None:
+    page = opened.page
+    open_case(page)
+    nine = tile_ids(page)
+    plot = page.locator(".ld-map .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    bounds = plot.bounding_box()
+    corners = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.25)]
+    points = [(bounds["x"] + x * bounds["width"], bounds["y"] + y * bounds["height"]) for x, y in corners]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=8)
+    page.mouse.up()
+    page.wait_for_selector("text=selected on the map")
+    assert len(tile_ids(page)) > 9
+    page.get_by_role("button", name="Back to the nine").click()
+    page.wait_for_function("document.querySelectorAll('button.ld-tile').length === 9")
+    assert tile_ids(page) == nine
+
+
+def test_by_keyboard_alone(opened: Any) -> None:
+    page = opened.page
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('.ld-load .ld-item')"):
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_selector("button.ld-tile")
+    wait_for_slice(page)
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('.ld-view canvas')"):
+            break
+    first = page.locator(".ld-view").get_attribute("data-slice")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function(f"document.querySelector('.ld-view').dataset.slice !== '{first}'")
+    page.keyboard.press("1")
+    assert "W 1500 L -600" in page.locator(".ld-tr").inner_text()
+    before = page.locator("canvas[data-query]").evaluate("canvas => canvas.toDataURL()")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+Alt+ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"document.querySelector('canvas[data-query]').toDataURL() !== {json.dumps(before)}")
+    assert page.locator("button.ld-tile").count() == 9
+    page.keyboard.press("?")
+    assert page.locator("dialog").first.is_visible()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.dcm", b"", "empty"),
+        ("text.dcm", b"this is a text, not a scan\n" * 20, "DICOM"),
+        ("parent.zip", None, ".."),
+    ],
+)
+def test_bad_file_gets_one_sentence(opened: Any, tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
+    page = opened.page
+    path = tmp_path / name
+    if content is None:
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("../outside.dcm", b"x")
+    else:
+        path.write_bytes(content)
+    drop(page, [path])
+    alert = page.get_by_role("alert")
+    alert.wait_for()
+    assert words in alert.inner_text()
+    assert page.locator(".ld-load .ld-item canvas").count() == 0
+    assert "Traceback" not in page.locator("body").inner_text()
+
+
+def test_bad_box_gets_one_sentence(opened: Any) -> None:
+    page = opened.page
+    open_case(page)
+    nine = tile_ids(page)
+    edges = page.locator(".ld-view .ld-row input[type=number]")
+    for values, words in (((5000, 5000, 5100, 5100), "outside"), ((50, 50, 50, 80), "no area")):
+        for i, value in enumerate(values):
+            edges.nth(i).fill(str(value))
+        page.get_by_role("button", name="⏎ Search").click()
+        alert = page.get_by_role("alert").filter(has_text=words)
+        alert.wait_for()
+    assert tile_ids(page) == nine
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 900, 1440])
+def test_nothing_overflows(opened: Any, scheme: str, width: int) -> None:
+    page = opened.page
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    open_case(page)
+    page.wait_for_timeout(400)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    background = page.locator(".ld-page").evaluate("node => getComputedStyle(node).backgroundColor")
+    assert (max(map(int, background[4:-1].split(","))) < 60) is (scheme == "dark")
+
+
+def test_reload_leaves_no_stray_kernel(watched: Any, site: Any) -> None:
+    page = watched.page
+    for _ in range(2):
+        page.goto(site.url)
+        page.wait_for_selector(".ld-chip:has-text('device')", timeout=60_000)
+    page.goto("about:blank")
+    assert site.kernels() > 0
+    deadline = time.monotonic() + 60
+    while site.kernels() and time.monotonic() < deadline:
+        time.sleep(1)
+    assert site.kernels() == 0
+
+
+def test_dashboard_command_prints_its_address(demonstration: Path) -> None:
+    import os
+
+    server = subprocess.Popen(
+        [sys.executable, "-m", "lesiondash.cli", "dashboard", "--no-browser", "--port", "8970"],
+        cwd=CHECKOUT,
+        env={**os.environ, "LESIONDASH_DATA": str(demonstration)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        assert "http://localhost:" in line
+        url = line.split(" at ")[1].split()[0]
+        assert b"not for diagnosis" in urllib.request.urlopen(url, timeout=60).read().lower()
+    finally:
+        server.terminate()
+        server.wait(20)

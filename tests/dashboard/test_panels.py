@@ -1,0 +1,119 @@
+"""The panels' actions, called as plain methods on the real demonstration: no browser needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def page(demonstration: Path) -> Any:
+    from lesiondash.dashboard import Dashboard
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LESIONDASH_DATA", str(demonstration))
+        page = Dashboard()
+        page.load.open_case(page.store.cases[0].name)
+        yield page
+
+
+def sliders(page: Any, **changes: Any) -> dict[str, Any]:
+    return {"seq": 1, **page.frangi.widget.values, **changes}
+
+
+def test_case_shows_its_lesion_and_nine_others(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    case = page.store.cases[0]
+    assert len(page.state.hits) == 9
+    assert case.patient_id not in {hit.patient_id for hit in page.state.hits}
+    assert len(page.search.widget.crops) == 9 * 64 * 64 * 2
+    lesion = case.lesions[0]
+    shown = page.view.slice_hu(case.series_uid, page.state.slice_index)
+    np.testing.assert_array_equal(shown, page.store.collection.slice_hu(lesion.series_id, lesion.slice_index))
+
+
+def test_own_lesion_is_never_among_all(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    own = page.store.cases[0].lesions[0].lesion_id
+    page.search.choose_scope("all")
+    assert own not in {hit.lesion_id for hit in page.state.hits}
+    page.search.choose_scope("cross")
+
+
+def test_response_follows_parameters(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    answer, pictures = page.frangi.respond(sliders(page))
+    other, _ = page.frangi.respond(sliders(page, gamma=0.2))
+    assert [len(picture) for picture in pictures] == [64 * 64] * 3
+    assert other["peak"] < answer["peak"]
+    assert page.state.params.gamma == 0.2
+
+
+def test_impossible_sweep_is_said(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    before = page.state.params
+    assert page.frangi.respond(sliders(page, sigma_from=9, sigma_to=1)) is None
+    assert page.state.notice.kind == "error"
+    assert page.state.params == before
+
+
+@pytest.mark.parametrize("box", [(9000, 9000, 9010, 9010), (5, 5, 5, 9), (1, None, 2, 3)])
+def test_bad_box_changes_nothing(page: Any, box: tuple[float, ...]) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    hits, region = page.state.hits, page.state.region
+    page.view.act({"type": "box", "box": list(box), "index": 0})
+    assert page.state.notice.kind == "error"
+    assert page.state.hits == hits
+    assert page.state.region == region
+
+
+def test_result_opens_in_its_slice_and_leads_back(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    hits, query = page.state.hits, page.state.region
+    page.search.open(hits[2].lesion_id)
+    lesion = page.store.by_id[hits[2].lesion_id]
+    assert page.state.hits == hits
+    shown = page.view.slice_hu(page.view.widget.scan["uid"], page.state.slice_index)
+    np.testing.assert_array_equal(shown, page.store.collection.slice_hu(lesion.series_id, lesion.slice_index))
+    page.view.back()
+    assert (page.state.region.series_uid, page.state.region.box) == (query.series_uid, query.box)
+
+
+def test_selection_fills_the_tiles(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    chosen = [lesion.lesion_id for lesion in page.store.gallery.lesions[:14]]
+    page.map.select(chosen)
+    assert {tile["lesion_id"] for tile in page.search.widget.hits} == set(chosen)
+    similarities = [tile["similarity"] for tile in page.search.widget.hits]
+    assert similarities == sorted(similarities, reverse=True)
+    page.map.select([])
+    assert [tile["lesion_id"] for tile in page.search.widget.hits] == [hit.lesion_id for hit in page.state.hits]
+
+
+def test_map_marks_query_and_nine(page: Any) -> None:
+    page.map.draw()
+    page.load.open_case(page.store.cases[1].name)
+    nine, query = page.map.figure.data[-2:]
+    assert len(nine.x) == 9
+    assert len(query.x) == 1
+
+
+def test_chunks_out_of_order_are_refused(page: Any) -> None:
+    count = len(page.store.scans)
+    page.load.receive({"type": "begin"}, b"")
+    assert page.load.receive({"type": "chunk", "file": 0, "name": "../../a.dcm", "offset": 0}, b"abc")["type"] == "ack"
+    answer = page.load.receive({"type": "chunk", "file": 0, "name": "../../a.dcm", "offset": 9}, b"def")
+    assert answer["type"] == "refused"
+    page.load.receive({"type": "end"}, b"")
+    assert len(page.store.scans) == count
+
+
+def test_page_without_a_collection_says_what_to_do(tmp_path: Path) -> None:
+    from lesiondash.dashboard import Dashboard
+
+    page = Dashboard(tmp_path)
+    assert page.topbar.notice["kind"] == "error"
+    assert "DL_info" in page.topbar.notice["text"]

@@ -1,0 +1,106 @@
+"""The command line on the real demonstration: search, evaluate, and one sentence for what cannot be done."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import run_cli
+
+
+@pytest.fixture
+def case(demonstration: Path) -> dict[str, str]:
+    cases = json.loads((demonstration / "demo" / "cases.json").read_text())
+    return dict(cases[0])
+
+
+def box_of_case(demonstration: Path, case: dict[str, str]) -> tuple[str, str, str]:
+    """The box, slice number and id of the case's first lesion."""
+    from lesiondash import DeepLesion
+
+    lesion = next(
+        item for item in DeepLesion(demonstration / "demo").lesions if item.lesion_id == case["lesion_ids"][0]
+    )
+    return lesion.box.text, str(lesion.slice_index - int(case["first_slice_index"]) + 1), lesion.lesion_id
+
+
+def test_prepare_again_makes_nothing(demonstration: Path) -> None:
+    done = run_cli("prepare", data=demonstration)
+    assert done.returncode == 0
+    assert "nothing" in done.stdout
+
+
+@pytest.mark.parametrize("scope", ["all", "same", "cross"])
+def test_search(demonstration: Path, case: dict[str, str], scope: str) -> None:
+    box, number, own = box_of_case(demonstration, case)
+    folder = str(demonstration / "demo" / case["folder"])
+    done = run_cli("search", folder, "--box", box, "--slice", number, "--scope", scope, "--json", data=demonstration)
+    assert done.returncode == 0, done.stderr
+    hits = json.loads(done.stdout)
+    assert all(set(hit) == {"rank", "lesion_id", "patient_id", "type", "similarity"} for hit in hits)
+    assert [hit["rank"] for hit in hits] == list(range(1, len(hits) + 1))
+    assert own not in [hit["lesion_id"] for hit in hits]
+    similarities = [hit["similarity"] for hit in hits]
+    assert similarities == sorted(similarities, reverse=True)
+    patients = {hit["patient_id"] for hit in hits}
+    if scope == "same":
+        assert patients <= {case["patient_id"]}
+    else:
+        assert len(hits) == 9
+    if scope == "cross":
+        assert case["patient_id"] not in patients
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(demonstration: Path, case: dict[str, str], tmp_path: Path) -> None:
+    folder = str(demonstration / "demo" / case["folder"])
+    empty, text, parent = tmp_path / "empty.dcm", tmp_path / "text.dcm", tmp_path / "parent.zip"
+    empty.write_bytes(b"")
+    text.write_text("not a scan")
+    with zipfile.ZipFile(parent, "w") as file:
+        file.writestr("../x.dcm", b"x")
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    for arguments in (
+        [str(empty), "--box", "1,1,9,9"],
+        [str(text), "--box", "1,1,9,9"],
+        [str(parent), "--box", "1,1,9,9"],
+        [str(nothing), "--box", "1,1,9,9"],
+        [str(tmp_path / "absent"), "--box", "1,1,9,9"],
+        [folder, "--box", "9000,9000,9100,9100"],
+        [folder, "--box", "10,10,10,40"],
+        [folder, "--box", "ten,10,10,40"],
+        [folder, "--box", "10,10,40,40", "--slice", "9999"],
+        [folder, "--box", "10,10,40,40", "--scope", "moon"],
+        [folder, "--box", "10,10,40,40", "--top", "0"],
+    ):
+        done = run_cli("search", *arguments, data=demonstration)
+        assert done.returncode == 2, arguments
+        sentences = [line for line in done.stderr.splitlines() if line.startswith("lesiondash: ")]
+        assert len(sentences) == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+
+
+def test_wrong_collection_folder(demonstration: Path, tmp_path: Path) -> None:
+    done = run_cli("evaluate", "--collection", str(tmp_path), data=demonstration)
+    assert done.returncode == 2
+    assert "DL_info" in done.stderr
+
+
+def test_evaluate(demonstration: Path) -> None:
+    """Training must pay: other patients' P@1 at least .05 over the same network untrained, and neither near 1."""
+    done = run_cli("evaluate", "--json", data=demonstration)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(done.stdout)
+    for encoder in ("trained", "untrained"):
+        for scope in ("all", "same", "cross"):
+            part = scores[encoder][scope]
+            assert set(part["score"]) == set(part["chance"]) == {"P@1", "P@10", "AP_min@10"}
+            assert all(part["chance"][name] < part["ceiling"][name] for name in part["chance"])
+    trained = scores["trained"]["cross"]["score"]["P@1"]
+    untrained = scores["untrained"]["cross"]["score"]["P@1"]
+    assert trained - untrained >= 0.05
+    assert trained < 0.95
+    assert untrained < 0.9
