@@ -112,8 +112,8 @@ def _structure_rate(stack: HessianStack, params: FrangiParams) -> FloatArray:
 
 
 def _rate(width: float) -> float:
-    """Return 1/2w², kept finite in float32 so that 0 times it is 0."""
-    return 0.5 / max(width, 1e-15) ** 2
+    """Return 1/2w², kept within float32: neither 0 nor infinite."""
+    return 0.5 / min(max(width, 1e-15), 1e15) ** 2
 
 
 def _one_scale(small: FloatArray, big: FloatArray, params: FrangiParams, structure: FloatArray) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -108,8 +109,8 @@ def test_equals_float64_brute_force(seed: int) -> None:
         got = [hit.similarity for hit in hits]
         assert got == pytest.approx([cosines[other] for other in expected], abs=1e-14)
         # Below 1e-14 the order of the float64 sums decides; bitwise ties must follow the rows.
-        assert all(a >= b for a, b in zip(got, got[1:], strict=False))
-        for first, second in zip(hits, hits[1:], strict=False):
+        assert all(a >= b for a, b in pairwise(got))
+        for first, second in pairwise(hits):
             assert first.similarity > second.similarity or first.row < second.row
         if len({round(value, 13) for value in cosines.values()}) == len(cosines):
             assert [hit.row for hit in hits] == expected

@@ -53,10 +53,13 @@ function render({ model, el }) {
   }
   function tile(hit, canvas) {
     const text = element("div", { className: "ld-text" },
-      element("span", { textContent: hit.type }), element("span", { textContent: `${hit.size_mm} mm` }),
-      element("span", { textContent: hit.similarity === null ? "" : hit.similarity.toFixed(3) }),
-      element("span", { textContent: hit.similarity === null ? "" : `top ${hit.top_percent} %`, title: "Share of random pairs of different patients that are at least as similar" }),
+      element("b", { textContent: hit.type }),
+      element("span", { textContent: `${hit.size_mm} mm` }),
       element("span", { className: "ld-wide", textContent: `patient ${hit.patient_id}` }));
+    if (hit.similarity !== null) {
+      text.append(element("span", { textContent: hit.similarity.toFixed(3) }),
+        element("span", { textContent: `top ${hit.top_percent} %`, title: "Share of random pairs of different patients that are at least as similar" }));
+    }
     const node = element("button", { className: "ld-tile", title: "Show in its slice", onclick: () => model.send({ type: "open", lesion_id: hit.lesion_id }) },
       element("div", { className: "ld-pic" }, canvas, element("span", { className: "ld-rank", textContent: hit.rank })), text);
     node.setAttribute("aria-label", describe(hit));

@@ -1,0 +1,242 @@
+"""The response: closed forms, the table of ρ, metamorphic properties and parity with scikit-image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import exp, sqrt
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lesiondash.errors import FilterError
+from lesiondash.frangi.hessian import HessianStack
+from lesiondash.frangi.response import frangi_filter
+from lesiondash.records import DEFAULT_SIGMAS, FrangiParams
+
+Image = np.ndarray[Any, Any]
+SIGMAS = (1.0, 2.2, 4.0, 9.0)
+GAIN = 1 - exp(-0.5)
+N = 129
+Y, X = np.mgrid[:N, :N] - N // 2
+
+
+def texture(seed: int = 0, size: int = 64) -> Image:
+    """Noise, a disc and a bar: every kind of pixel."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    image = 0.3 + 0.1 * rng.random((size, size)) + 0.4 * ((x - 20) ** 2 + (y - 30) ** 2 < 80)
+    return np.asarray(image + 0.2 * (np.abs(x - 50) < 3))
+
+
+def sure(stack: HessianStack) -> Image:
+    """Pixels where no scale is near the sign change of the trace, at which the response jumps."""
+    norm = np.hypot(stack.small, stack.big)
+    return np.asarray((np.abs(stack.small + stack.big) > 1e-5 * norm).all(axis=0))
+
+
+def assert_same(first: Image, second: Image, mask: Image, tolerance: float = 1e-9) -> None:
+    assert mask.mean() > 0.99
+    assert np.abs(first - second)[mask].max() < tolerance
+
+
+@pytest.mark.parametrize(
+    ("small", "expected"),
+    [
+        (1.0, (0.3935, 0.3608, 0.2780, 0.1801, 0.0981)),  # blob
+        (0.5, (0.1175, 0.1714, 0.2184, 0.2544, 0.2780)),  # ellipse 1 : 2
+        (0.0, (0, 0.0308, 0.1175, 0.2452, 0.3935)),  # ridge, step contour
+    ],
+)
+def test_table_of_rho(small: float, expected: tuple[float, ...]) -> None:
+    stack = HessianStack(np.full((1, 1, 1), -small), np.full((1, 1, 1), -1.0), (1.0,))
+    for rho, value in zip((0, 0.25, 0.5, 0.75, 1), expected, strict=True):
+        params = FrangiParams(rho=rho, sigmas=(1.0,), gamma=1e-3)
+        assert stack.respond(params).response.item() == pytest.approx(value, abs=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("image", "sigma", "expected", "tolerance"),
+    [
+        (0.5 * np.exp(-(X**2 + Y**2) / 8), 2, 0.249262, 1e-5),
+        (0.5 * np.exp(-(X**2) / 8), 2 * sqrt(2), 0.999917, 1e-5),
+        (0.5 * np.exp(-(X**2) / 8), 1, 0.868540, 1e-4),
+        (0.5 * (np.abs(X) <= 4.5), 4.5, 1.0, 1e-5),
+    ],
+)
+def test_closed_form_response_at_the_centre(image: Image, sigma: float, expected: float, tolerance: float) -> None:
+    params = FrangiParams(sigmas=(sigma,), normalise=True)
+    assert frangi_filter(image, params).response[N // 2, N // 2] == pytest.approx(expected, abs=tolerance)
+
+
+def test_step_edge_is_a_plateau_over_the_scales() -> None:
+    stack = HessianStack.compute(np.where(X >= 0, 0.5, 0), DEFAULT_SIGMAS)
+    best = stack.respond(FrangiParams(normalise=True)).response[N // 2, N // 2 + 3 : N // 2 + 8]
+    assert best == pytest.approx(np.full(5, 0.974884), abs=3e-3)
+
+
+@pytest.mark.parametrize("tau", [2.0, 4.0, 7.0])
+def test_winning_scale_is_the_size_of_the_blob(tau: float) -> None:
+    weak = 0.05 * np.exp(-(X**2 + Y**2) / (2 * tau**2))
+    result = frangi_filter(weak)
+    assert result.sigmas[result.scale_index[N // 2, N // 2]] == pytest.approx(tau, abs=0.01)
+
+
+def test_adding_a_constant_changes_nothing() -> None:
+    image, params = texture(), FrangiParams(sigmas=SIGMAS)
+    mask = sure(HessianStack.compute(image, SIGMAS))
+    assert_same(frangi_filter(image, params).response, frangi_filter(image + 5, params).response, mask)
+
+
+@pytest.mark.parametrize("rho", [0, 0.4, 1])
+def test_bright_of_an_image_is_dark_of_its_negative_and_both_is_their_maximum(rho: float) -> None:
+    image, params = texture(), FrangiParams(sigmas=SIGMAS, rho=rho)
+    bright, dark, both = (replace(params, polarity=name) for name in ("bright", "dark", "both"))  # type: ignore[arg-type]
+    responses = [frangi_filter(image, each).response for each in (bright, dark, both)]
+    assert np.array_equal(responses[0], frangi_filter(-image, dark).response)
+    assert np.array_equal(np.maximum(responses[0], responses[1]), responses[2])
+    assert not np.array_equal(responses[0], responses[1])
+
+
+def test_contrast_and_gamma_scale_together() -> None:
+    image, params = texture(), FrangiParams(sigmas=SIGMAS)
+    scaled = frangi_filter(7 * image, replace(params, gamma=7 * 0.0444)).response
+    mask = sure(HessianStack.compute(image, SIGMAS))
+    assert_same(frangi_filter(image, params).response, scaled, mask)
+
+
+@pytest.mark.parametrize("transform", [np.fliplr, np.flipud, np.rot90, np.transpose])
+@pytest.mark.parametrize("rho", [0.3, 1])
+def test_flips_and_turns_commute(transform: Any, rho: float) -> None:
+    image, params = texture()[:50], FrangiParams(sigmas=SIGMAS, rho=rho)
+    mask = transform(sure(HessianStack.compute(image, SIGMAS)))
+    turned = frangi_filter(transform(image), params).response
+    assert_same(turned, transform(frangi_filter(image, params).response), mask)
+
+
+def test_more_scales_never_lower_and_their_order_does_not_matter() -> None:
+    image = texture()
+    for gamma in (0.0444, "auto"):
+        params = FrangiParams(sigmas=SIGMAS, gamma=gamma)  # type: ignore[arg-type]
+        plain = frangi_filter(image, params)
+        turned = frangi_filter(image, replace(params, sigmas=SIGMAS[::-1]))
+        assert np.array_equal(plain.response, turned.response)
+    few = frangi_filter(image, FrangiParams(sigmas=SIGMAS[:2])).response
+    assert (frangi_filter(image, FrangiParams(sigmas=SIGMAS)).response >= few).all()
+
+
+@pytest.mark.parametrize("rho", [0, 0.5, 1])
+def test_bounds_and_limits(rho: float) -> None:
+    image, params = texture(), FrangiParams(sigmas=SIGMAS, rho=rho)
+    response = frangi_filter(image, params).response
+    assert response.min() >= 0
+    assert 0.01 < response.max() <= GAIN + 1e-12
+    normalised = frangi_filter(image, replace(params, normalise=True)).response
+    assert normalised == pytest.approx(response / GAIN)
+    assert frangi_filter(image, replace(params, gamma=1e9)).response.max() < 1e-12
+    for extreme in (1e-30, 1e30):
+        for name in ("alpha", "beta", "gamma"):
+            for dtype in (np.float32, np.float64):
+                stack = HessianStack.compute(image, SIGMAS, dtype=dtype)
+                each = stack.respond(replace(params, normalise=True, **{name: extreme})).response  # type: ignore[arg-type]
+                assert np.isfinite(each).all()
+                assert each.max() <= 1 + 1e-6
+
+
+def test_result_is_the_first_largest_of_the_scales() -> None:
+    params = FrangiParams(sigmas=SIGMAS)
+    stack = HessianStack.compute(texture(), SIGMAS)
+    every, result = stack.responses(params), stack.respond(params)
+    assert every.shape == (4, 64, 64)
+    assert np.array_equal(result.response, every.max(axis=0))
+    assert np.array_equal(result.scale_index, every.argmax(axis=0))
+    assert (result.scale_index[result.response == 0] == 0).all()
+
+
+def test_zoomed_image_at_doubled_scale() -> None:
+    coarse, fine = (0.5 * np.exp(-(X**2 / 2 + Y**2) / (2 * (t * 3) ** 2)) for t in (1, 2))
+    one = frangi_filter(coarse, FrangiParams(sigmas=(3.0,))).response
+    two = frangi_filter(fine, FrangiParams(sigmas=(6.0,))).response
+    middle = slice(N // 2 - 10, N // 2 + 11)
+    wide = slice(N // 2 - 20, N // 2 + 21, 2)
+    assert two[wide, wide] == pytest.approx(one[middle, middle], abs=1e-4)
+
+
+def test_auto_gamma_is_half_the_largest_norm_of_each_image() -> None:
+    images = np.stack([texture(1), 0.2 * texture(2), np.full((64, 64), 0.3)])
+    params = FrangiParams(sigmas=SIGMAS, gamma="auto")
+    stack = HessianStack.compute(images, SIGMAS)
+    batch = stack.respond(params).response
+    for row in range(2):
+        gamma = 0.5 * float(np.hypot(stack.small[:, row], stack.big[:, row]).max())
+        fixed = frangi_filter(images[row], replace(params, gamma=gamma)).response
+        assert_same(batch[row], fixed, sure(HessianStack.compute(images[row], SIGMAS)))
+    assert not batch[2].any()
+
+
+def test_batch_equals_one_by_one() -> None:
+    images = np.stack([texture(1), texture(2)])
+    params = FrangiParams(sigmas=SIGMAS, rho=0.6)
+    batch = frangi_filter(images, params)
+    assert batch.scale_index.shape == images.shape
+    for row, image in enumerate(images):
+        mask = sure(HessianStack.compute(image, SIGMAS))
+        assert_same(batch.response[row], frangi_filter(image, params).response, mask)
+
+
+def test_spacing_equals_scales_in_pixels() -> None:
+    image = texture()
+    mm = frangi_filter(image, FrangiParams(sigmas=(1.6, 4.0)), spacing_mm=(0.8, 0.8)).response
+    px = frangi_filter(image, FrangiParams(sigmas=(2.0, 5.0))).response
+    assert_same(mm, px, sure(HessianStack.compute(image, (2.0, 5.0))))
+
+
+@pytest.mark.parametrize("gamma", [0.0444, "auto"])
+@pytest.mark.parametrize("rho", [0, 0.5, 1])
+def test_constant_image_gives_exactly_nothing(gamma: Any, rho: float) -> None:
+    result = frangi_filter(np.full((10, 70), 0.1), FrangiParams(gamma=gamma, rho=rho, polarity="both"))
+    assert not result.response.any()
+    assert not result.scale_index.any()
+
+
+@pytest.mark.parametrize("polarity", ["bright", "dark"])
+def test_equals_scikit_image_with_scale_normalisation(polarity: Any) -> None:
+    frangi = pytest.importorskip("skimage.filters").frangi
+    image, pad = texture(3), 72
+    # Its border mirrors a first derivative wrongly, so it gets a wide mirrored margin; and it lacks σ², which a
+    # γ divided by σ² puts in, one scale at a time.
+    padded = np.pad(image, pad, mode="symmetric")
+    sigmas = (2.0, 3.4, 5.0, 9.0)
+    expected = np.max(
+        [frangi(padded, [s], beta=0.6, gamma=0.0444 / s**2, black_ridges=polarity == "dark") for s in sigmas],
+        axis=0,
+    )[pad:-pad, pad:-pad]
+    response = frangi_filter(image, FrangiParams(sigmas=sigmas, polarity=polarity)).response
+    assert_same(response, GAIN * expected, sure(HessianStack.compute(image, sigmas)), 3e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"alpha": 0}, "alpha is 0"),
+        ({"beta": -0.6}, "beta is -0.6"),
+        ({"gamma": 0.0}, "gamma is 0.0"),
+        ({"gamma": "half"}, "gamma is 'half'"),
+        ({"gamma": float("nan")}, "gamma is nan"),
+        ({"alpha": "1"}, "alpha is '1'"),
+        ({"rho": 1.01}, "rho is 1.01"),
+        ({"rho": float("nan")}, "rho is nan"),
+        ({"sigmas": ()}, "empty"),
+        ({"sigmas": (0.0,)}, "sigma = 0"),
+        ({"polarity": "grey"}, "'grey'"),
+    ],
+)
+def test_refuses_parameters_outside_the_domain(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(FilterError, match=words):
+        frangi_filter(np.eye(5), replace(FrangiParams(), **change))
+
+
+def test_refuses_other_scales_than_the_stack_holds() -> None:
+    stack = HessianStack.compute(np.eye(5), (1.0, 2.0))
+    with pytest.raises(FilterError, match="compute a HessianStack"):
+        stack.respond(FrangiParams(sigmas=(1.0, 3.0)))
