@@ -115,9 +115,8 @@ def search(
             typer.echo(json.dumps(hits, indent=2))
             return
         for hit in hits:
-            typer.echo(
-                f"{hit['rank']:>2}  {hit['similarity']:.3f}  {hit['type']:<12} patient {hit['patient_id']}  {hit['lesion_id']}"
-            )
+            where = f"patient {hit['patient_id']}  {hit['lesion_id']}"
+            typer.echo(f"{hit['rank']:>2}  {hit['similarity']:.3f}  {hit['type']:<12} {where}")
 
 
 def parse_box(text: str) -> Box:

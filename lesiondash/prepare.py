@@ -36,9 +36,9 @@ def prepare(
 ) -> Prepared:
     """Make what is missing of the demonstration collection, the encoder, and the gallery of a collection.
 
-    root: a DeepLesion folder, or None for the demonstration. partial: go on with the usable rows where images are missing.
-    train: train the encoder on this collection's training split instead of the demonstration's. Nothing that exists and
-    fits is made again. Raises `CollectionError` for a folder that cannot be used.
+    root: a DeepLesion folder, or None for the demonstration. partial: go on with the usable rows where images are
+    missing. train: train the encoder on this collection's training split instead of the demonstration's. Nothing that
+    exists and fits is made again. Raises `CollectionError` for a folder that cannot be used.
     """
     made = []
     say = progress or (lambda step, done, total: None)

@@ -52,7 +52,7 @@ class Window:
     def apply(self, hu: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Map HU linearly to [0, 1], clipped; same shape, float32."""
         values = (np.asarray(hu, dtype=np.float32) - self.low_hu) / self.width_hu
-        return np.clip(values, 0, 1).astype(np.float32)
+        return np.asarray(np.clip(values, 0, 1), dtype=np.float32)
 
 
 WINDOWS: dict[str, Window] = {

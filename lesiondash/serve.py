@@ -19,7 +19,7 @@ STARTUP_LIMIT_S = 60
 
 
 def serve(port: int, *, collection: Path | None, partial: bool, browser: bool, say: Callable[[str], object]) -> int:
-    """Run voila on the dashboard until it ends; returns its exit code. Raises `LesionDashError` if it does not start."""
+    """Run voila on the page until it ends; returns its exit code. Raises `LesionDashError` if it does not start."""
     root = page_root()
     port = free_port(port)
     environment = dict(os.environ)

@@ -66,7 +66,7 @@ class State(t.HasTraits):
     notice = t.Instance(Notice, allow_none=True)
 
     def show(self, series_uid: str, slice_index: int, box: Box | None = None, *, search: bool = True) -> None:
-        """Ask the viewer for a series, a slice and a box; `search` false only looks, and leaves the nine as they are."""
+        """Ask the viewer for a series, a slice and a box; `search` false leaves the nine as they are."""
         self.focus = None
         self.focus = Focus(series_uid, slice_index, box, search)
 

@@ -32,7 +32,7 @@ CASE_SLICES = 30
 
 @dataclass(frozen=True)
 class PhantomSettings:
-    """How large a collection to draw; every second patient has two studies, each lesion a key slice and its neighbours."""
+    """How large a collection to draw; every second patient has two studies, each lesion a few slices."""
 
     patients: int = 400
     seed: int = 0
@@ -42,12 +42,12 @@ class PhantomSettings:
 
 def generate(
     root: Path,
-    settings: PhantomSettings = PhantomSettings(),  # noqa: B008 - frozen
+    settings: PhantomSettings = PhantomSettings(),
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write the collection under `root`: `DL_info.csv`, `Images_png/`, `dicom/`, `cases.json` and, last, `manifest.json`.
+    """Write the collection under `root`: `DL_info.csv`, `Images_png/`, `dicom/`, `cases.json`, last `manifest.json`.
 
     The same settings give the same bytes, whatever the number of workers. An existing `root` is replaced when the new
     collection is whole; an interrupted run leaves it as it was. progress(done, total) counts patients.
@@ -111,7 +111,7 @@ def _findings(study: Study) -> list[Finding]:
 def _write_patient(job: tuple[Path, PhantomSettings, int, int]) -> list[list[str]]:
     """Write a patient's slices and return their rows of the table."""
     root, settings, number, split = job
-    rows = []
+    rows: list[list[str]] = []
     for study in make_studies(settings.seed, number, settings.image_px):
         findings = _findings(study)
         around = {finding.index + k for finding in findings for k in range(-NEIGHBOURS, NEIGHBOURS + 1)}

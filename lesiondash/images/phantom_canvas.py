@@ -44,7 +44,7 @@ def spline_weights(positions: npt.NDArray[np.floating], knots: int) -> Array:
     distance = np.abs(np.clip(positions, 1, knots - 2)[:, None] - np.arange(knots)[None, :])
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = np.clip(2 - distance, 0, None) ** 3 / 6
-    return np.where(distance < 1, near, far).astype(np.float32)
+    return np.asarray(np.where(distance < 1, near, far), dtype=np.float32)
 
 
 class SmoothField:
@@ -84,18 +84,20 @@ class NoiseBank:
     def _filtered(rng: np.random.Generator, gain: npt.NDArray[np.floating]) -> Array:
         side = gain.shape[0]
         field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((side, side))) * gain, s=(side, side))
-        return (field / field.std()).astype(np.float32)
+        return np.asarray(field / field.std(), dtype=np.float32)
 
     def _cut(self, rng: np.random.Generator, fields: list[Array]) -> Array:
         field = fields[int(rng.integers(len(fields)))]
         row, column = rng.integers(0, self.size_px, size=2)
         cut = field[row : row + self.size_px, column : column + self.size_px]
-        return cut[:: 1 if rng.integers(2) else -1, :: 1 if rng.integers(2) else -1]
+        turned: Array = cut[:: 1 if rng.integers(2) else -1, :: 1 if rng.integers(2) else -1]
+        return turned
 
     def draw(self, rng: np.random.Generator, streak: float) -> Array:
         """A new unit-variance noise field, (px, px), with `streak` times a field of horizontal streaks added."""
         first, second = self._cut(rng, self.grain), self._cut(rng, self.grain)
-        return 0.8 * first + 0.6 * second + streak * self._cut(rng, self.streaks)
+        drawn: Array = 0.8 * first + 0.6 * second + streak * self._cut(rng, self.streaks)
+        return drawn
 
 
 class Canvas:

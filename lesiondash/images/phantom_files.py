@@ -16,10 +16,25 @@ from lesiondash.images.phantom_study import SLICE_MM, Finding, Study
 
 PNG_OFFSET = 32768
 COLUMNS = (
-    "File_name,Patient_index,Study_index,Series_ID,Key_slice_index,Measurement_coordinates,Bounding_boxes,"
-    "Lesion_diameters_Pixel_,Normalized_lesion_location,Coarse_lesion_type,Possibly_noisy,Slice_range,Spacing_mm_px_,"
-    "Image_size,DICOM_windows,Patient_gender,Patient_age,Train_Val_Test"
-).split(",")
+    "File_name",
+    "Patient_index",
+    "Study_index",
+    "Series_ID",
+    "Key_slice_index",
+    "Measurement_coordinates",
+    "Bounding_boxes",
+    "Lesion_diameters_Pixel_",
+    "Normalized_lesion_location",
+    "Coarse_lesion_type",
+    "Possibly_noisy",
+    "Slice_range",
+    "Spacing_mm_px_",
+    "Image_size",
+    "DICOM_windows",
+    "Patient_gender",
+    "Patient_age",
+    "Train_Val_Test",
+)
 
 
 def write_png(path: Path, hu: npt.NDArray[np.int16]) -> None:

@@ -12,7 +12,7 @@ from lesiondash.images.phantom_organs import Organs
 
 TYPE_SHARES = (0.08, 0.18, 0.16, 0.14, 0.18, 0.08, 0.09, 0.09)
 """How often each coarse type is drawn: DeepLesion's order, flattened so that the rare ones can be scored."""
-SPICULE_HU = -40.0
+SPICULE_HU = -180.0
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,7 @@ def _place_in_bone(rng: np.random.Generator, person: Person, side: float) -> tup
     return side * x, float(np.interp(z, [38, 90, 210], [10, 18, 4])) + float(rng.normal(0, 12)), z, 14.0
 
 
-def _density(
-    rng: np.random.Generator, code: int, phase: str, organs: Organs
-) -> tuple[float, float | None, float]:
+def _density(rng: np.random.Generator, code: int, phase: str, organs: Organs) -> tuple[float, float | None, float]:
     """Return HU, HU of a core or None, and HU of texture; the ranges of the types overlap on purpose."""
     taken_up = {"plain": 0.0, "arterial": 28, "portal": 34, "delayed": 22}[phase]
     soft = float(rng.normal(40, 12)) + taken_up * float(rng.uniform(0.2, 1.4))
@@ -169,11 +167,11 @@ def paint_growth(canvas: Canvas, growth: Growth, z: float) -> None:
     size = main.shrink(z)
     if size > 0.3:
         for k in range(growth.spicules):
-            turn = growth.angle + 2 * np.pi * k / growth.spicules
-            reach = main.rx * (0.55 + 0.25 * ((k * 7) % 3))
+            turn = growth.angle + 2 * np.pi * (k + 0.33 * ((k * 5) % 4)) / growth.spicules
+            reach = main.rx * (0.2 + 0.22 * ((k * 7) % 4))
             at = main.rx * size * 0.9 + reach / 2
             x, y = main.x + at * np.cos(turn), main.y + at * np.sin(turn)
-            canvas.disc(x, y, reach, 0.9, SPICULE_HU, turn)
+            canvas.disc(x, y, reach, 0.7, SPICULE_HU, turn)
     mask = cover(canvas, growth, z)
     value = growth.hu + np.float32(growth.rough) * canvas.texture
     canvas.hu += mask * (value - canvas.hu)

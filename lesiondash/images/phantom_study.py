@@ -12,7 +12,8 @@ import numpy.typing as npt
 from lesiondash.images.phantom_body import Z_HIGH, Z_LOW, Person, fat_mm, make_person
 from lesiondash.images.phantom_canvas import Array, Canvas, NoiseBank
 from lesiondash.images.phantom_lesions import TYPE_SHARES, Growth, cover, grow, paint_growth
-from lesiondash.images.phantom_organs import Organs, make_organs, paint_slice
+from lesiondash.images.phantom_organs import Organs, make_organs
+from lesiondash.images.phantom_painting import paint_slice
 
 SLICE_MM = 5.0
 WARP_SCALE_MM = 5.0
@@ -81,7 +82,7 @@ class Study:
         return Canvas(x, y, (warp[0], warp[1]), person.wobble.slice_at(x, y, z), person.texture.slice_at(x, y, z))
 
     def render(self, index: int) -> npt.NDArray[np.int16]:
-        """One slice, (px, px) int16 HU; the same for the same study and number, in whatever order they are asked for."""
+        """One slice, (px, px) int16 HU; the same whenever it is asked for."""
         rng = np.random.default_rng([self.seed, self.person.number, self.number, index])
         canvas, z = self.canvas(index), self.height_of(index)
         paint_slice(canvas, self.person, self.organs, z, self.phase, 118 + self.person.fat_mm)

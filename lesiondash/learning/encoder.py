@@ -9,22 +9,22 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torchvision
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import resnet18
 
 import lesiondash
 from lesiondash.errors import EncoderError
 from lesiondash.images.crops import CONTEXT, CROP_PX, MIN_SIDE_MM
+from lesiondash.learning.resnet import resnet18_trunk
 
 Windows = tuple[tuple[float, float], ...]
 """One (low, high) pair in HU for each input channel."""
@@ -70,10 +70,7 @@ class LesionNet(nn.Module):
     def __init__(self, channels: int) -> None:
         """Build the layers with torch's current random state."""
         super().__init__()
-        resnet = resnet18(weights=None)
-        resnet.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(resnet.conv1.weight, mode="fan_out", nonlinearity="relu")
-        self.trunk = nn.Sequential(*list(resnet.children())[:-2])  # all but its pooling and its classifier
+        self.trunk = resnet18_trunk(channels)
         self.top = nn.Sequential(*_conv_layer(EMBEDDING_DIM), *_conv_layer(EMBEDDING_DIM))
         self.pool = GeM()
 
@@ -125,7 +122,7 @@ def make_header(windows: Sequence[Sequence[float]], **training: Any) -> dict[str
         "versions": {
             "lesiondash": lesiondash.__version__,
             "torch": str(torch.__version__),
-            "torchvision": str(torchvision.__version__),
+            "torchvision": version("torchvision"),
         },
     }
 
@@ -170,10 +167,10 @@ class Encoder:
         path = Path(path)
         header, weights = _read(path)
         windows = _checked_header(header, path)
-        with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
-            net = LesionNet(len(windows))
+        # Building on the "meta" device would spare the random numbers, but imports torch's compiler: 150 MB more.
+        net = build_net(len(windows), seed=0)
         try:
-            net.load_state_dict(weights, assign=True)
+            net.load_state_dict(weights)
         except RuntimeError as error:
             raise EncoderError(f"The weights in {path} do not fit the network; train or download it anew.") from error
         if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):

@@ -50,9 +50,9 @@ class PretrainSettings:
     hence the larger one.
     """
 
-    steps: int = 100
-    batch: int = 128
-    learning_rate: float = 5.0
+    steps: int = 110
+    batch: int = 64
+    learning_rate: float = 3.0
     plain_scale: float = 0.02
     momentum: float = 0.9
     weight_decay: float = 1e-5

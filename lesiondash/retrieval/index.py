@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from lesiondash.errors import SearchError
 from lesiondash.records import SCOPES, Hit, SearchScope
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ("lesion_id", "patient_id", "type")
 ROUNDING = 4
@@ -31,9 +33,7 @@ class Index:
     def __init__(self, vectors: npt.ArrayLike, lesions: pd.DataFrame | Mapping[str, Sequence[Any]]) -> None:
         self.vectors = _unit_rows(vectors)
         self.lesions = _checked_table(lesions, len(self.vectors))
-        self._ids = self.lesions["lesion_id"].to_numpy(dtype=object)
-        self._patients = self.lesions["patient_id"].to_numpy(dtype=object)
-        self._types = self.lesions["type"].to_numpy(dtype=object)
+        self._ids, self._patients, self._types = (np.array(self.lesions[name], dtype=object) for name in COLUMNS)
         self._row_of: dict[Any, int] = {lesion_id: row for row, lesion_id in enumerate(self._ids)}
 
     def __len__(self) -> int:
@@ -170,19 +170,22 @@ def _unit(rows: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
     return np.asarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True))
 
 
-def _checked_table(lesions: pd.DataFrame | Mapping[str, Sequence[Any]], count: int) -> pd.DataFrame:
-    try:
-        table = pd.DataFrame(lesions).reset_index(drop=True)
-    except ValueError as error:
-        raise SearchError("The columns of the lesion table have different lengths.") from error
-    missing = [column for column in COLUMNS if column not in table.columns]
+def _checked_table(lesions: pd.DataFrame | Mapping[str, Sequence[Any]], count: int) -> dict[str, list[Any]]:
+    """Return the table as plain columns: a page that is open should not pay for pandas."""
+    table = {str(name): list(column) for name, column in lesions.items()}
+    if len({len(column) for column in table.values()}) > 1:
+        raise SearchError("The columns of the lesion table have different lengths.")
+    missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise SearchError(f"The lesion table lacks the column {missing[0]!r}; it needs {', '.join(COLUMNS)}.")
-    if len(table) != count:
-        raise SearchError(f"There are {count} vectors but {len(table)} lesions; give one vector per lesion.")
-    twice = table["lesion_id"][table["lesion_id"].duplicated()]
-    if len(twice):
-        raise SearchError(f"The lesion_id {twice.iloc[0]!r} occurs twice; ids must be unique.")
+    ids = table["lesion_id"]
+    if len(ids) != count:
+        raise SearchError(f"There are {count} vectors but {len(ids)} lesions; give one vector per lesion.")
+    seen = set()
+    for lesion_id in ids:
+        if lesion_id in seen:
+            raise SearchError(f"The lesion_id {lesion_id!r} occurs twice; ids must be unique.")
+        seen.add(lesion_id)
     return table
 
 

@@ -133,7 +133,10 @@ def test_a_dragged_slider_queues_nothing(opened: Any) -> None:
     page.evaluate(
         """() => {
             const slider = document.querySelector('.ld-tune input[data-name=beta]');
-            for (let i = 1; i <= 60; i += 1) { slider.value = 0.05 + i * 0.03; slider.dispatchEvent(new Event('input')); }
+            for (let i = 1; i <= 60; i += 1) {
+                slider.value = 0.05 + i * 0.03;
+                slider.dispatchEvent(new Event('input'));
+            }
         }"""
     )
     page.wait_for_timeout(1_000)

@@ -154,4 +154,4 @@ def test_refuses_broken_collections(vectors: Any, change: dict[str, Any], words:
 
 
 def test_other_columns_are_kept(index: Index) -> None:
-    assert index.lesions["split"].tolist() == ["test"] * 6
+    assert index.lesions["split"] == ["test"] * 6

@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 
 class Tiles(anywidget.AnyWidget):
-    """hits: one dict a tile; crops: their int16 HU, one after another; query: the query's own crop, in the same form."""
+    """hits: one dict a tile; crops: their int16 HU, one after another; query: the query's own crop, likewise."""
 
     _esm = HERE / "tiles.js"
     _css = HERE / "tiles.css"

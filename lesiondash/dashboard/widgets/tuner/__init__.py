@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 
 class Tuner(anywidget.AnyWidget):
-    """Sends its values to `respond`, which answers with a description and picture buffers; never more than one pending."""
+    """Sends its values to `respond`, which answers with a description and pictures; never more than one pending."""
 
     _esm = HERE / "tuner.js"
     _css = HERE / "tuner.css"
