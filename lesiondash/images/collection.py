@@ -25,8 +25,8 @@ def collect_crops(
 ) -> npt.NDArray[np.int16]:
     """Cut the crop of every lesion (default: all of the collection).
 
-    margin > 1 widens the field of view, as room to shift and rotate. slice_offset takes a neighbouring slice, or
-    the key slice where that neighbour is not on disk. Returns (n, size_px, size_px) int16 HU, in the order of the lesions.
+    margin > 1 widens the field of view, as room to shift and rotate. slice_offset takes a neighbouring slice, or the
+    key slice where that neighbour is not on disk. Returns (n, size_px, size_px) int16 HU, in the lesions' order.
     """
     wanted = collection.lesions if lesions is None else tuple(lesions)
     by_slice: dict[tuple[str, int], list[int]] = {}

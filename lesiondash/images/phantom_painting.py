@@ -74,23 +74,9 @@ def _paint_lungs(canvas: Canvas, person: Person, organs: Organs, z: float, lung:
     _segments(canvas, organs.lung_vessels, z, 25, lung)
 
 
-def _paint_mediastinum(canvas: Canvas, person: Person, organs: Organs, z: float, phase: str, lung: Array) -> None:
-    blood, soft = BLOOD_HU[phase], 46.0
-    y = spine_y(person, z)
-    heights = [380.0, 440, 500, 560, 620, 660]
-    half = float(np.interp(z, heights, [30, 34, 36, 33, 36, 44])) + 7 * person.visceral
-    canvas.disc(
-        2,
-        -16,
-        half,
-        float(np.interp(z, heights, [60, 66, 70, 68, 58, 40])),
-        -95,
-        wobble=0.3,
-        texture=14,
-        clip=lung,
-    )
-    canvas.disc(0, y - 8, 32, 22, -60, wobble=0.2, clip=lung)
-    heart = organs.heart
+def _paint_heart(canvas: Canvas, heart: Blob, z: float, phase: str, lung: Array) -> None:
+    """Pericardial fat, myocardium and four chambers."""
+    blood = BLOOD_HU[phase]
     canvas.blob(
         replace(heart, rx=heart.rx + 7, ry=heart.ry + 6, rz=heart.rz + 6),
         z,
@@ -110,6 +96,25 @@ def _paint_mediastinum(canvas: Canvas, person: Person, organs: Organs, z: float,
             wobble=0.15,
             clip=lung,
         )
+
+
+def _paint_mediastinum(canvas: Canvas, person: Person, organs: Organs, z: float, phase: str, lung: Array) -> None:
+    blood, soft = BLOOD_HU[phase], 46.0
+    y = spine_y(person, z)
+    heights = [380.0, 440, 500, 560, 620, 660]
+    half = float(np.interp(z, heights, [30, 34, 36, 33, 36, 44])) + 7 * person.visceral
+    canvas.disc(
+        2,
+        -16,
+        half,
+        float(np.interp(z, heights, [60, 66, 70, 68, 58, 40])),
+        -95,
+        wobble=0.3,
+        texture=14,
+        clip=lung,
+    )
+    canvas.disc(0, y - 8, 32, 22, -60, wobble=0.2, clip=lung)
+    _paint_heart(canvas, organs.heart, z, phase, lung)
     aorta = 11.5 + 0.06 * (person.age - 50)
     if z < 592:
         canvas.disc(float(np.interp(z, [380, 590], [10, 24])), y - 24, aorta, aorta, blood)
