@@ -73,6 +73,7 @@ class MapPanel:
             )
             self._rows.append(rows)
             figure.data[-1].on_selection(self._select)
+            figure.data[-1].on_deselect(self._deselect)
         figure.add_trace(
             _marks("its nine", {"symbol": "circle-open", "size": 15, "color": "#d29922", "line": {"width": 2.5}})
         )
@@ -87,7 +88,6 @@ class MapPanel:
                 },
             )
         )
-        figure.layout.on_change(self._deselect, "selections")
         self.figure = figure
         self.widget.children = (figure,)
         self._mark(None)
@@ -116,9 +116,9 @@ class MapPanel:
             chosen.extend(self.store.gallery.lesions[rows[i]].lesion_id for i in picked)
         self.state.selection = tuple(chosen)
 
-    def _deselect(self, _: Any, selections: Any) -> None:
-        if not selections:
-            self.state.selection = ()
+    def _deselect(self, _: Any, __: Any) -> None:
+        """A double click on the map gives the nine back."""
+        self.state.selection = ()
 
     @tells_errors
     def select(self, lesion_ids: list[str]) -> None:
