@@ -11,6 +11,7 @@ import numpy as np
 
 from lesiondash.images.collection import collect_crops
 from lesiondash.images.deeplesion import DeepLesion
+from lesiondash.learning.checkpoint import fingerprint_of
 from lesiondash.paths import demo_dir, encoder_path, gallery_dir
 from lesiondash.retrieval.gallery import Gallery, read_header
 
@@ -95,11 +96,9 @@ def _train(collection: DeepLesion, weights: Path, say: Progress) -> Encoder:
 
 def _gallery_fits(folder: Path, collection: DeepLesion, weights: Path) -> bool:
     """Whether the gallery on disk is of this collection and of this encoder."""
-    from lesiondash.learning.encoder import Encoder
-
     header = read_header(folder)
     return (
         header is not None
         and header["lesion_ids"] == [lesion.lesion_id for lesion in collection.lesions]
-        and header["encoder_fingerprint"] == Encoder.load(weights).fingerprint
+        and header["encoder_fingerprint"] == fingerprint_of(weights)
     )

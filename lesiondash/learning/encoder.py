@@ -24,6 +24,7 @@ from torch.nn import functional as F
 import lesiondash
 from lesiondash.errors import EncoderError
 from lesiondash.images.crops import CONTEXT, CROP_PX, MIN_SIDE_MM
+from lesiondash.learning.checkpoint import FINGERPRINT_KEY, HEADER_KEY
 from lesiondash.learning.resnet import resnet18_trunk
 
 Windows = tuple[tuple[float, float], ...]
@@ -34,7 +35,6 @@ DEFAULT_WINDOWS: Windows = ((-160.0, 240.0), (-1350.0, 150.0), (-500.0, 1300.0))
 EMBEDDING_DIM = 512
 ARCHITECTURE = "resnet18+2conv3x3+gem+l2"
 FORMAT_VERSION = 1
-HEADER_KEY = "lesiondash"
 HU_LIMIT = 32768.0
 BATCH_CPU, BATCH_CUDA = 128, 2048
 
@@ -166,6 +166,7 @@ class Encoder:
         """
         path = Path(path)
         header, weights = _read(path)
+        header.pop(FINGERPRINT_KEY, None)  # computed anew from the weights
         windows = _checked_header(header, path)
         # Building on the "meta" device would spare the random numbers, but imports torch's compiler: 150 MB more.
         net = build_net(len(windows), seed=0)
@@ -185,7 +186,8 @@ class Encoder:
         """
         path = Path(path)
         # One metadata key only: safetensors writes several in no fixed order.
-        text = json.dumps(self._header, sort_keys=True, ensure_ascii=False)
+        stated = {**self._header, FINGERPRINT_KEY: self._fingerprint}
+        text = json.dumps(stated, sort_keys=True, ensure_ascii=False)
         weights = {name: tensor.cpu().contiguous() for name, tensor in self._net.state_dict().items()}
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:

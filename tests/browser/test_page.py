@@ -47,6 +47,7 @@ def open_case(page: Any) -> None:
     page.locator(".ld-load .ld-item").first.click()
     page.wait_for_selector("button.ld-tile")
     wait_for_slice(page)
+    assert page.locator(".ld-view .ld-row input[type=number]").first.input_value() != "", "the case's box is shown"
 
 
 def test_from_a_dropped_scan_to_nine_lesions(opened: Any, shared_dicom: Path) -> None:
@@ -60,9 +61,8 @@ def test_from_a_dropped_scan_to_nine_lesions(opened: Any, shared_dicom: Path) ->
     page.wait_for_function(f"document.querySelector('.ld-view').dataset.slice !== '{before}'")
     drag_box(page, 0.55, 0.45, 0.62, 0.52)
     page.wait_for_function("document.querySelectorAll('button.ld-tile').length === 9", timeout=5_000)
-    text = page.locator("button.ld-tile").first.inner_text()
-    assert "mm" in text
-    assert "patient" in text
+    label = page.locator("button.ld-tile").first.get_attribute("aria-label")
+    assert all(word in label for word in ("mm", "patient", "similarity"))
     assert len(set(tile_ids(page))) == 9
     assert opened.outside == []
     assert opened.errors == []
@@ -150,11 +150,11 @@ def test_scope_and_opening_a_result(opened: Any) -> None:
     cross = tile_ids(page)
     page.get_by_role("radio", name="Same patient").click()
     page.wait_for_function(f"document.querySelector('button.ld-tile').dataset.lesion !== '{cross[0]}'")
-    patients = page.locator("button.ld-tile .ld-wide").all_inner_texts()
+    patients = page.locator("button.ld-tile .ld-patient").all_inner_texts()
     assert len(set(patients)) == 1
     page.get_by_role("radio", name="Other patients").click()
     page.wait_for_function(f"document.querySelector('button.ld-tile').dataset.lesion === '{cross[0]}'")
-    assert patients[0] not in page.locator("button.ld-tile .ld-wide").all_inner_texts()
+    assert patients[0] not in page.locator("button.ld-tile .ld-patient").all_inner_texts()
     page.locator("button.ld-tile").first.click()
     page.wait_for_selector(".ld-banner:visible")
     assert tile_ids(page) == cross

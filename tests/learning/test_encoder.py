@@ -227,3 +227,14 @@ def test_folder_that_cannot_be_written_is_named(encoder: Encoder, tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(EncoderError, match="could not be written"):
         encoder.save(tmp_path / "file" / "encoder.safetensors")
+
+
+def test_fingerprint_is_read_without_torch(tmp_path: Path) -> None:
+    from lesiondash.learning.checkpoint import fingerprint_of
+
+    encoder = Encoder.untrained(seed=5)
+    encoder.save(tmp_path / "a.safetensors")
+    assert fingerprint_of(tmp_path / "a.safetensors") == encoder.fingerprint
+    (tmp_path / "b.safetensors").write_bytes(b"not a checkpoint")
+    assert fingerprint_of(tmp_path / "b.safetensors") is None
+    assert fingerprint_of(tmp_path / "absent.safetensors") is None

@@ -53,13 +53,12 @@ function render({ model, el }) {
   }
   function tile(hit, canvas) {
     const text = element("div", { className: "ld-text" },
-      element("b", { textContent: hit.type }),
-      element("span", { textContent: `${hit.size_mm} mm` }),
-      element("span", { className: "ld-wide", textContent: `patient ${hit.patient_id}` }));
+      element("b", { textContent: hit.type }), element("span", { textContent: `${hit.size_mm} mm` }));
     if (hit.similarity !== null) {
-      text.append(element("span", { textContent: hit.similarity.toFixed(3) }),
+      text.append(element("span", { textContent: `cos ${hit.similarity.toFixed(3)}` }),
         element("span", { textContent: `top ${hit.top_percent} %`, title: "Share of random pairs of different patients that are at least as similar" }));
     }
+    text.append(element("span", { className: "ld-patient", textContent: `pat. ${hit.patient_id}` }));
     const node = element("button", { className: "ld-tile", title: "Show in its slice", onclick: () => model.send({ type: "open", lesion_id: hit.lesion_id }) },
       element("div", { className: "ld-pic" }, canvas, element("span", { className: "ld-rank", textContent: hit.rank })), text);
     node.setAttribute("aria-label", describe(hit));
@@ -75,7 +74,7 @@ function render({ model, el }) {
       const canvas = element("canvas");
       canvas.dataset.query = "yes";
       nodes.unshift(element("div", { className: "ld-tile" }, element("div", { className: "ld-pic" }, canvas),
-        element("div", { className: "ld-text" }, element("span", { className: "ld-wide", textContent: "your box" }))));
+        element("div", { className: "ld-text" }, element("b", { textContent: "your box" }))));
     }
     if (!hits.length) nodes.push(element("div", { className: "ld-hint", textContent: "Draw a box on the slice: its nine nearest lesions appear here." }));
     grid.replaceChildren(...nodes);

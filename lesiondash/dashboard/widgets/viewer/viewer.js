@@ -283,18 +283,18 @@ function render({ model, el }) {
   for (const input of c.edges) input.onkeydown = (event) => { if (event.key === "Enter") search(); };
   back.onclick = () => model.send({ type: "back" });
 
-  const onScan = () => {
-    view.reset();
-    const now = scan();
-    c.slider.max = now ? now.count - 1 : 0;
-    s.box = null; showEdges();
-    goTo(model.get("slice_index"), false);
-  };
   const onBox = () => {
     const box = model.get("box");
     s.box = box.length ? box.slice(0, 4) : null;
     s.boxSlice = box.length ? box[4] : -1;
     showEdges(); draw();
+  };
+  const onScan = () => {
+    view.reset();
+    const now = scan();
+    c.slider.max = now ? now.count - 1 : 0;
+    onBox();
+    goTo(model.get("slice_index"), false);
   };
   const onBanner = () => { bannerText.textContent = `Result: ${model.get("banner")}`; banner.hidden = !model.get("banner"); };
   model.on("change:scan", onScan);
@@ -307,7 +307,7 @@ function render({ model, el }) {
     draw();
   });
   sizes.observe(stage);
-  setTool("box"); onScan(); onBox(); onBanner();
+  setTool("box"); onScan(); onBanner();
   return () => sizes.disconnect();
 }
 
