@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lesiondash.dashboard.widgets import TopBar
 from lesiondash.errors import LesionDashError
 from lesiondash.paths import chosen_collection, encoder_path, gallery_dir
 
+WARM_UP_AFTER_S = 0.5
 THEME = (Path(__file__).parent / "theme.css").read_text(encoding="utf-8")
 
 
@@ -64,6 +66,8 @@ class Dashboard:
             ]
         )
         self.widget.add_class("ld-page")
+        # The kernel is idle while the browser draws the page: what is heavy loads then, not at the first search.
+        threading.Timer(WARM_UP_AFTER_S, self.store.warm_up).start()
 
     @tells_errors
     def _on_message(self, _: Any, content: dict[str, Any], __: list[Any]) -> None:
