@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesiondash.errors import BoxError, LesionDashError, SearchError
-from lesiondash.records import SCOPES, Box, SearchScope
+from lesiondash.records import SCOPES, Box, SearchScope, Series
 
 if TYPE_CHECKING:
     from lesiondash.dashboard.store import Scan, Store
@@ -109,8 +109,11 @@ def search(
         wanted = _checked_scope(scope)
         if not file.exists():
             raise SearchError(f"There is no file or folder {file.name!r}; give a DICOM file, a folder or a zip.")
-        store, scan = _open(file, collection, partial)
-        hits = find(store, scan, region, slice_number=slice_number, top=top, scope=wanted)
+        series = _read_largest(file)
+        number = (len(series) + 1) // 2 if slice_number is None else slice_number
+        region = _checked_region(series, number, region)  # before a preparation that may take minutes
+        store = _open_store(collection, partial)
+        hits = find(store, store.add([series])[0], region, slice_number=number, top=top, scope=wanted)
         if as_json:
             typer.echo(json.dumps(hits, indent=2))
             return
@@ -135,39 +138,43 @@ def _checked_scope(scope: str) -> SearchScope:
     raise SearchError(f"There is no scope {scope!r}; choose all, same or cross.")
 
 
-def _open(file: Path, collection: Path | None, partial: bool) -> tuple[Store, Scan]:
-    """Read the scan first: a bad file must not cost a preparation."""
-    from lesiondash.dashboard.store import Store
+def _read_largest(file: Path) -> Series:
+    """Read the scan, tell what was not read, and return the series with the most slices."""
     from lesiondash.images.dicom import load_dicom
+
+    reading = load_dicom([file])
+    for item in reading.rejected:
+        typer.echo(f"Not read: {item.name} {item.reason}", err=True)
+    series = max(reading.series, key=len)
+    if len(reading.series) > 1:
+        typer.echo(f"{len(reading.series)} series found; searching the largest, {series.description}.", err=True)
+    return series
+
+
+def _checked_region(series: Series, number: int, box: Box) -> Box:
+    if not 1 <= number <= len(series):
+        raise SearchError(f"There is no slice {number}; this series has slices 1 to {len(series)}.")
+    return box.inside(*series.hu.shape[1:])
+
+
+def _open_store(collection: Path | None, partial: bool) -> Store:
+    from lesiondash.dashboard.store import Store
     from lesiondash.paths import demo_dir, encoder_path, gallery_dir
 
-    load_dicom([file])
     _prepare(collection, partial)
     root = collection or demo_dir()
-    store = Store(root, gallery_dir(root), encoder_path(), partial=partial)
-    scans, rejected = store.load([file])
-    for item in rejected:
-        typer.echo(f"Not read: {item.name} {item.reason}", err=True)
-    scan = max(scans, key=lambda scan: len(scan.series))
-    if len(scans) > 1:
-        typer.echo(f"{len(scans)} series found; searching the largest, {scan.series.description}.", err=True)
-    return store, scan
+    return Store(root, gallery_dir(root), encoder_path(), partial=partial)
 
 
 def find(
-    store: Store, scan: Scan, box: Box, *, slice_number: int | None, top: int, scope: SearchScope
+    store: Store, scan: Scan, box: Box, *, slice_number: int, top: int, scope: SearchScope
 ) -> list[dict[str, Any]]:
-    """Return the lesions most similar to a box, as the dicts that `--json` prints."""
+    """Return the lesions most similar to a box on a slice, counted from 1, as the dicts that `--json` prints."""
     from lesiondash.images.crops import crop
 
-    count = len(scan.series)
-    number = (count + 1) // 2 if slice_number is None else slice_number
-    if not 1 <= number <= count:
-        raise SearchError(f"There is no slice {number}; this series has slices 1 to {count}.")
-    hu = scan.series.hu[number - 1]
-    inside = box.inside(*hu.shape)
-    crops = crop(hu, inside, spacing_mm=scan.series.spacing_mm[1:])
-    known = store.known_lesion(scan, number - 1, inside)
+    hu = scan.series.hu[slice_number - 1]
+    crops = crop(hu, box, spacing_mm=scan.series.spacing_mm[1:])
+    known = store.known_lesion(scan, slice_number - 1, box)
     hits = store.gallery.index.search(
         store.encoder.embed(crops[None])[0],
         top,

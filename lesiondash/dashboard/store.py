@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lesiondash.errors import CollectionError, LesionDashError
 from lesiondash.images.deeplesion import DeepLesion
-from lesiondash.images.dicom import load_dicom, series_uid_hash
+from lesiondash.images.dicom import Rejected, load_dicom, series_uid_hash
 from lesiondash.records import Box, Lesion, Series
 from lesiondash.retrieval.gallery import Gallery
 
@@ -98,12 +99,16 @@ class Store:
         except Exception as error:  # a thread's error would vanish: keep it for whoever asks
             self._encoder = LesionDashError(f"The encoder could not be started ({type(error).__name__}).")
 
-    def load(self, paths: list[Path]) -> tuple[list[Scan], tuple[Any, ...]]:
+    def load(self, paths: list[Path]) -> tuple[list[Scan], tuple[Rejected, ...]]:
         """Read DICOM files, folders or zips; returns the new scans and what was rejected, with its reasons."""
         reading = load_dicom(paths)
+        return self.add(reading.series), reading.rejected
+
+    def add(self, series_read: Iterable[Series]) -> list[Scan]:
+        """Keep series as scans, tied to the collection where they are known to belong to it."""
         known = {case.series_uid: case for case in self.cases}
         scans = []
-        for series in reading.series:
+        for series in series_read:
             case = known.get(series.uid)
             scan = Scan(
                 series=series,
@@ -116,7 +121,7 @@ class Store:
                 scan = Scan(series, self.scans[series.uid].title, *_ties(scan))
             self.scans[series.uid] = scan
             scans.append(scan)
-        return scans, reading.rejected
+        return scans
 
     def open_lesion(self, lesion_id: str) -> tuple[Scan, int]:
         """Return the slices of the collection around a lesion as a scan, and the index of its key slice in it."""
