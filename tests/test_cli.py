@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import run_cli
+from running import run_cli
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CHECKOUT
+from running import CHECKOUT
 
 pytestmark = pytest.mark.browser
 VIEW = ".ld-view canvas"
