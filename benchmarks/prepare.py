@@ -29,7 +29,7 @@ def main() -> None:
         start = time.perf_counter()
         prepare()
         again = time.perf_counter() - start
-        size = sum(path.stat().st_size for path in Path(folder, "demo").rglob("*") if path.is_file()) / 2**20
+        size = sum(path.stat().st_size for path in Path(folder, "demo").rglob("*") if path.is_file()) / 1e6
         print(describe())
         previous = 0.0
         first = min(begin for begin, _ in marks.values())

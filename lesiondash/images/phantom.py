@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from lesiondash.errors import CollectionError
 from lesiondash.images.phantom_files import series_instance_uid, table_row, write_dicom, write_png, write_table
 from lesiondash.images.phantom_study import Finding, Study, make_studies, measure
 from lesiondash.records import LESION_TYPES
@@ -49,9 +50,11 @@ def generate(
 ) -> None:
     """Write the collection under `root`: `DL_info.csv`, `Images_png/`, `dicom/`, `cases.json`, last `manifest.json`.
 
-    The same settings give the same bytes, whatever the number of workers. An existing `root` is replaced when the new
-    collection is whole; an interrupted run leaves it as it was. progress(done, total) counts patients.
+    The same settings give the same bytes, whatever the number of workers. An earlier collection at `root` is
+    replaced when the new one is whole; an interrupted run leaves it as it was. progress(done, total) counts patients.
+    Raises `CollectionError` where `root` holds anything that is not a generated collection: it is not ours to delete.
     """
+    _check_replaceable(root)
     fresh = root.with_name(f"{root.name}.{os.getpid()}.part")
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "Images_png").mkdir(parents=True)
@@ -75,6 +78,21 @@ def generate(
         fresh.rename(root)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _check_replaceable(root: Path) -> None:
+    """Raise `CollectionError` unless `root` is absent, empty, or a collection that this module wrote."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return
+    try:
+        ours = "generator" in json.loads((root / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        ours = False
+    if not ours:
+        raise CollectionError(
+            f"{root.name} exists and is not a generated collection, so it is not replaced; move it away, or choose "
+            "another folder with LESIONDASH_DATA."
+        )
 
 
 def _in_parallel(work: Callable[[Any], Any], jobs: list[Any], workers: int | None) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lesiondash.errors import CollectionError
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.images.dicom import load_dicom, series_uid_hash
 from lesiondash.images.phantom import PhantomSettings, generate
@@ -164,3 +165,21 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         generate(tmp_path / "demo", SMALL, workers=1, progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("manifest", [None, "not json", '{"name": "of something else"}'])
+def test_a_folder_of_somebody_is_never_replaced(tmp_path: Path, manifest: str | None) -> None:
+    (tmp_path / "mine.txt").write_text("a thesis")
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(CollectionError, match="not replaced"):
+        generate(tmp_path, SMALL, workers=1)
+    assert (tmp_path / "mine.txt").read_text() == "a thesis"
+
+
+def test_an_earlier_collection_or_an_empty_folder_is_replaced(tmp_path: Path) -> None:
+    tiny = PhantomSettings(patients=2, seed=4, image_px=64, dicom_patients=0)
+    generate(tmp_path, tiny, workers=1)
+    first = digest(tmp_path)
+    generate(tmp_path, tiny, workers=1)
+    assert digest(tmp_path) == first
