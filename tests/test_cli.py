@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 import zipfile
 from pathlib import Path
 
 import pytest
-from running import run_cli
+from running import CHECKOUT, run_cli
 
 
 @pytest.fixture
@@ -81,6 +86,20 @@ def test_bad_input_is_one_sentence_and_exit_code_2(demonstration: Path, case: di
         assert len(sentences) == 1, done.stderr
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
+
+
+def test_dashboard_takes_its_server_along(demonstration: Path) -> None:
+    command = [sys.executable, "-m", "lesiondash.cli", "dashboard", "--no-browser", "--port", "8990"]
+    environment = {**os.environ, "LESIONDASH_DATA": str(demonstration)}
+    with subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split(" at ")[1].split()[0]
+        with urllib.request.urlopen(address + "voila/static/voila.js", timeout=10) as answer:
+            assert answer.status == 200
+        process.terminate()
+        assert process.wait(30) == 0
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(address, timeout=5)
 
 
 def test_wrong_collection_folder(demonstration: Path, tmp_path: Path) -> None:

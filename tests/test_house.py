@@ -20,6 +20,7 @@ ORDER = [
     "errors",
     "records",
     "paths",
+    "startup",
     "images",
     "frangi",
     "learning",

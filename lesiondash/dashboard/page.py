@@ -11,7 +11,7 @@ import ipywidgets as widgets
 
 from lesiondash.dashboard.panels.frangi import FrangiPanel
 from lesiondash.dashboard.panels.load import LoadPanel
-from lesiondash.dashboard.panels.map import MapPanel
+from lesiondash.dashboard.panels.map import MapPanel, import_plotly
 from lesiondash.dashboard.panels.search import SearchPanel
 from lesiondash.dashboard.panels.view import ViewPanel
 from lesiondash.dashboard.state import State, tells_errors
@@ -20,7 +20,6 @@ from lesiondash.dashboard.widgets import TopBar
 from lesiondash.errors import LesionDashError
 from lesiondash.paths import chosen_collection, encoder_path, gallery_dir
 
-WARM_UP_AFTER_S = 0.5
 THEME = (Path(__file__).parent / "theme.css").read_text(encoding="utf-8")
 
 
@@ -67,17 +66,17 @@ class Dashboard:
         )
         self.widget.add_class("ld-page")
         # The kernel is idle while the browser draws the page: what is heavy loads then, not at the first search.
-        threading.Timer(WARM_UP_AFTER_S, self.store.warm_up).start()
+        threading.Thread(target=self._warm_up, daemon=True).start()
 
     @tells_errors
     def _on_message(self, _: Any, content: dict[str, Any], __: list[Any]) -> None:
         if content.get("type") == "ready" and hasattr(self, "store"):
-            self.store.warm_up()
             self.map.draw()
-            self._tell_device()
 
-    def _tell_device(self) -> None:
-        """Say which encoder runs on which device, once it has been loaded."""
+    @tells_errors
+    def _warm_up(self) -> None:
+        """Load what the map and the search need, then say which encoder runs on which device."""
+        import_plotly()
         encoder = self.store.encoder
         windows = len(encoder.windows)
         self.topbar.chips = [

@@ -10,6 +10,7 @@ import numpy as np
 from lesiondash.dashboard.state import State, tells_errors
 from lesiondash.dashboard.store import Store
 from lesiondash.records import LESION_TYPES, UNLABELLED
+from lesiondash.startup import without_uri_grammar
 
 # Okabe and Ito's colour-blind safe palette, each with a marker of its own: colour never speaks alone.
 STYLE = dict(
@@ -49,8 +50,7 @@ class MapPanel:
         """Build the figure once."""
         if self.figure is not None:
             return
-        import plotly.graph_objects as go
-
+        go = import_plotly()
         gallery = self.store.gallery
         types = np.array([lesion.type for lesion in gallery.lesions])
         points = go.Scattergl if len(types) >= WEBGL_FROM else go.Scatter
@@ -126,10 +126,17 @@ class MapPanel:
         self.state.selection = tuple(lesion_ids)
 
 
-def _marks(name: str, marker: dict[str, Any]) -> Any:
-    import plotly.graph_objects as go
+def import_plotly() -> Any:
+    """Import plotly's graph objects, without what is slow in it and of no use to a map."""
+    with without_uri_grammar():
+        import plotly.graph_objects as go
 
-    return go.Scatter(x=[], y=[], mode="markers", name=name, marker=marker, hoverinfo="skip")
+        _ = go.FigureWidget  # plotly imports its classes at their first mention
+    return go
+
+
+def _marks(name: str, marker: dict[str, Any]) -> Any:
+    return import_plotly().Scatter(x=[], y=[], mode="markers", name=name, marker=marker, hoverinfo="skip")
 
 
 def _layout() -> dict[str, Any]:
