@@ -28,7 +28,14 @@ def serve(port: int, *, collection: Path | None, partial: bool, browser: bool, s
         environment["LESIONDASH_COLLECTION"] = str(collection.resolve())
     if partial:
         environment["LESIONDASH_PARTIAL"] = "1"
-    command = [sys.executable, "-m", "lesiondash.startup", "notebooks/dashboard.ipynb", f"--port={port}", "--no-browser"]
+    command = [
+        sys.executable,
+        "-m",
+        "lesiondash.startup",
+        "notebooks/dashboard.ipynb",
+        f"--port={port}",
+        "--no-browser",
+    ]
     # Told to end, Python would not clean up: voila and its kernels would go on without us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = subprocess.Popen(command, cwd=root, env=environment)

@@ -48,7 +48,14 @@ def site(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("voila") / "voila.log"
-    command = [sys.executable, "-m", "lesiondash.startup", "notebooks/dashboard.ipynb", f"--port={port}", "--no-browser"]
+    command = [
+        sys.executable,
+        "-m",
+        "lesiondash.startup",
+        "notebooks/dashboard.ipynb",
+        f"--port={port}",
+        "--no-browser",
+    ]
     culling = ["--MappingKernelManager.cull_idle_timeout=4", "--MappingKernelManager.cull_interval=1"]
     with log.open("w") as output:
         server = subprocess.Popen(
