@@ -24,7 +24,7 @@ from lesiondash.images.phantom_files import series_instance_uid, table_row, writ
 from lesiondash.images.phantom_study import Finding, Study, make_studies, measure
 from lesiondash.records import LESION_TYPES
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 SPLIT_SHARES = (0.70, 0.15, 0.15)
 TEST_SPLIT = 3
 NEIGHBOURS = 1
@@ -72,7 +72,15 @@ def generate(
             _in_parallel(_write_case, [(fresh, settings, place, *case) for place, case in enumerate(chosen)], workers)
         )
         (fresh / "cases.json").write_text(json.dumps(cases, indent=1), encoding="utf-8")
-        manifest = {"generator": GENERATOR_VERSION, "settings": asdict(settings), "lesions": len(rows)}
+        manifest = {
+            "generator": GENERATOR_VERSION,
+            "settings": asdict(settings),
+            "patients": settings.patients,
+            "series": len(list((fresh / "Images_png").iterdir())),
+            "slices": sum(1 for _ in (fresh / "Images_png").glob("*/*.png")),
+            "lesions": len(rows),
+            "dicom_series": len(cases),
+        }
         (fresh / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         shutil.rmtree(root, ignore_errors=True)
         fresh.rename(root)
@@ -121,8 +129,9 @@ def _splits(settings: PhantomSettings) -> list[int]:
     return [int(code) for code in rng.permutation(codes)]
 
 
-def _findings(study: Study) -> list[Finding]:
-    found = [measure(study, growth) for growth in study.growths]
+def _findings(study: Study, code: int | None = None) -> list[Finding]:
+    """Measure the lesions of a study, or those of one type."""
+    found = [measure(study, growth) for growth in study.growths if code in (None, growth.code)]
     return [finding for finding in found if finding is not None]
 
 
@@ -160,7 +169,7 @@ def _choose_cases(settings: PhantomSettings, splits: list[int]) -> list[tuple[in
         code = order[place % len(order)]
         for number in waiting:
             study = make_studies(settings.seed, number, settings.image_px)[0]
-            if any(f.code == code and 10 < max(f.diameters_px) * study.spacing_mm < 45 for f in _findings(study)):
+            if any(10 < max(f.diameters_px) * study.spacing_mm < 45 for f in _findings(study, code)):
                 cases.append((number, code))
                 waiting.remove(number)
                 break

@@ -73,6 +73,8 @@ def _profile(z: float, heights: list[float], values: list[float]) -> float:
     return float(np.interp(z, heights, values))
 
 
+SQUARE = 0.5
+"""How far a trunk is from an ellipse: its flanks and shoulders fill the corners."""
 _WALL_Z = [-60.0, 0, 60, 120, 190, 250, 320, 400, 470, 540, 600, 660]
 _WALL_A = [168.0, 168, 163, 154, 142, 133, 137, 144, 150, 154, 158, 168]
 _WALL_B = [88.0, 94, 95, 92, 88, 86, 94, 102, 106, 104, 95, 80]
@@ -137,14 +139,15 @@ def paint_wall(canvas: Canvas, person: Person, z: float) -> None:
             breasts.append(Blob(side * 76, -94 - fat, 505, 52 * size, 36 * size, 62))
     for blob in breasts:
         canvas.blob(Blob(blob.x, blob.y, blob.z, blob.rx + 2.2, blob.ry + 2.2, blob.rz), z, 10)
-    canvas.blob(skin, z, 15, wobble=0.05)
-    canvas.blob(outer, z, -104, wobble=0.05, texture=9)
+    square = SQUARE + person.jitter(13, 0.08)
+    canvas.blob(skin, z, 15, wobble=0.05, square=square)
+    canvas.blob(outer, z, -104, wobble=0.05, texture=9, square=square)
     for blob in breasts:
         canvas.blob(blob, z, -100, texture=10)
         inner = Blob(blob.x, blob.y + 6, blob.z, blob.rx * 0.55, blob.ry * 0.6, blob.rz * 0.6)
         canvas.blob(inner, z, -30 if person.age < 55 else -75, wobble=0.5, texture=75)
     lean = 54 - 0.25 * max(0, person.age - 50) + person.jitter(3, 3)
-    canvas.blob(muscle, z, lean, wobble=0.06, texture=14)
+    canvas.blob(muscle, z, lean, wobble=0.06, texture=14, square=square)
     if z > 200:
         plane = Blob(0, -2, z, muscle.rx - 6, muscle.ry - 7, 1)
         found = canvas.cover(plane, z, wobble=0.06)

@@ -121,10 +121,13 @@ class Canvas:
         y0, y1 = np.searchsorted(self.y_axis, (y - reach, y + reach))
         return None if x0 >= x1 or y0 >= y1 else (slice(int(y0), int(y1)), slice(int(x0), int(x1)))
 
-    def cover(self, blob: Blob, z: float, *, wobble: float = 0.0, edge: float = 1.0) -> tuple[Patch, Array] | None:
+    def cover(
+        self, blob: Blob, z: float, *, wobble: float = 0.0, edge: float = 1.0, square: float = 0.0
+    ) -> tuple[Patch, Array] | None:
         """Soft coverage in [0, 1] of the cross-section of a blob at z, on its patch; None when it is empty.
 
-        The edge uses the first-order distance (1 − f) / (2 |∇f| / 2) of f = (u/rx)² + (v/ry)².
+        The edge uses the first-order distance (1 − f) / (2 |∇f| / 2) of f = (u/rx)² + (v/ry)², less `square` times the
+        product of the two, which fills the corners.
         """
         k = blob.shrink(z)
         rx, ry = blob.rx * k, blob.ry * k
@@ -140,6 +143,8 @@ class Canvas:
         u, v = u * np.float32(1 / rx), v * np.float32(1 / ry)
         u2, v2 = u * u, v * v
         f = u2 + v2
+        if square:
+            f -= np.float32(square) * u2 * v2
         slope = np.sqrt(u2 * np.float32(1 / rx**2) + v2 * np.float32(1 / ry**2)) + np.float32(1e-3)
         if wobble:
             f = f * (1 + np.float32(wobble) * self.wobble[patch])
@@ -160,10 +165,11 @@ class Canvas:
         wobble: float = 0.0,
         texture: float = 0.0,
         edge: float = 1.0,
+        square: float = 0.0,
         clip: Array | None = None,
     ) -> None:
         """Paint the cross-section of a blob: HU value, HU of texture, inside `clip` (coverage, (px, px)) if given."""
-        found = self.cover(blob, z, wobble=wobble, edge=edge)
+        found = self.cover(blob, z, wobble=wobble, edge=edge, square=square)
         if found is None:
             return
         patch, cover = found

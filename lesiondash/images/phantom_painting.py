@@ -24,6 +24,9 @@ from lesiondash.images.phantom_body import (
 from lesiondash.images.phantom_canvas import Array, Blob, Canvas
 from lesiondash.images.phantom_organs import Organs
 
+BONE_HU = 140
+"""What the skeleton's painting leaves above this is bone: not cartilage, discs or the spinal canal."""
+
 
 @dataclass(frozen=True)
 class Regions:
@@ -32,6 +35,7 @@ class Regions:
     lung: Array
     abdomen: Array
     liver: Array
+    bone: Array
 
 
 def _segments(canvas: Canvas, rows: Array, z: float, value: float, clip: Array, walls: float = 0.0) -> None:
@@ -52,7 +56,7 @@ def _regions(canvas: Canvas, person: Person, organs: Organs, z: float) -> Region
     whole = canvas.mask([inner], z, wobble=0.05)
     none = np.zeros_like(whole)
     if z > 470 + organs.domes[0].z - 376:
-        return Regions(whole, none, none)
+        return Regions(whole, none, none, none)
     if z < 330:
         abdomen = whole
     elif z < organs.domes[0].z:
@@ -63,7 +67,7 @@ def _regions(canvas: Canvas, person: Person, organs: Organs, z: float) -> Region
         bridge = Blob(0, -30, 370, 60, 40, 70)
         abdomen = canvas.mask([*organs.domes, bridge], z, wobble=0.05) * whole
     liver = canvas.mask(list(organs.liver), z, wobble=0.12) * abdomen
-    return Regions(whole * (1 - abdomen), abdomen, liver)
+    return Regions(whole * (1 - abdomen), abdomen, liver, none)
 
 
 def _paint_lungs(canvas: Canvas, person: Person, organs: Organs, z: float, lung: Array) -> None:
@@ -295,7 +299,9 @@ def paint_slice(canvas: Canvas, person: Person, organs: Organs, z: float, phase:
         _paint_retroperitoneum(canvas, person, z, phase)
     elif z < 480:
         canvas.disc(7, spine_y(person, z) - 25, 10, 10, BLOOD_HU[phase])
+    before = canvas.hu.copy()
     paint_pelvis(canvas, person, z)
     paint_spine(canvas, person, z)
     paint_ribs(canvas, person, z)
-    return regions
+    bone = (canvas.hu != before) & (canvas.hu > BONE_HU)
+    return replace(regions, bone=bone.astype(np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.images.phantom_body import Z_HIGH, Z_LOW, Person, fat_mm, make_person
-from lesiondash.images.phantom_canvas import Array, Canvas, NoiseBank
+from lesiondash.images.phantom_canvas import Array, NoiseBank
 from lesiondash.images.phantom_lesions import TYPE_SHARES, Growth, cover, grow, paint_growth
 from lesiondash.images.phantom_organs import Organs, make_organs
-from lesiondash.images.phantom_painting import paint_slice
+from lesiondash.images.phantom_sites import Anatomy, canvas_at, paint_anatomy
 
 SLICE_MM = 5.0
-WARP_SCALE_MM = 5.0
 WIDEST_MM = 168.0
 """Half-width of the muscle wall at its widest, in reference millimetres."""
 LESION_COUNTS = (0.1, 0.27, 0.36, 0.17, 0.1)
@@ -28,7 +28,7 @@ AIR_NOISE = 0.06
 BOX_MARGIN_PX = 5.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
     """A study: who, which, at what contrast phase, with which lesions, and how the patient lies.
 
@@ -71,26 +71,30 @@ class Study:
         """The highest slice number with anatomy."""
         return self.slice_of(Z_HIGH)
 
-    def canvas(self, index: int) -> Canvas:
-        """An empty canvas of a slice, warped as this patient is."""
+    def anatomy(self, index: int) -> Anatomy:
+        """A slice without its lesions and without noise."""
         z = self.height_of(index)
         across = ((np.arange(self.image_px) + 0.5) / self.image_px - 0.5) * self.fov_mm
-        x = (across - self.shift_mm[0]).astype(np.float32)
-        y = (across - self.shift_mm[1]).astype(np.float32)
-        person = self.person
-        warp = tuple(WARP_SCALE_MM * part.slice_at(x, y, z) for part in person.warp)
-        return Canvas(x, y, (warp[0], warp[1]), person.wobble.slice_at(x, y, z), person.texture.slice_at(x, y, z))
+        x, y = ((across - shift).astype(np.float32) for shift in self.shift_mm)
+        return paint_anatomy(canvas_at(self.person, x, y, z), self.person, self.organs, z, self.phase)
 
     def render(self, index: int) -> npt.NDArray[np.int16]:
         """One slice, (px, px) int16 HU; the same whenever it is asked for."""
         rng = np.random.default_rng([self.seed, self.person.number, self.number, index])
-        canvas, z = self.canvas(index), self.height_of(index)
-        paint_slice(canvas, self.person, self.organs, z, self.phase, 118 + self.person.fat_mm)
+        anatomy, z = _anatomy(self, index), self.height_of(index)
+        canvas = copy(anatomy.canvas)
+        canvas.hu = anatomy.canvas.hu.copy()
         for growth in self.growths:
-            paint_growth(canvas, growth, z)
+            paint_growth(canvas, growth, z, anatomy.host(growth.code))
         noise = noise_bank(self.seed, self.image_px).draw(rng, self.streak)
         loud = np.where(canvas.hu < AIR_HU, np.float32(AIR_NOISE), np.float32(1)) * np.float32(self.noise_hu)
         return np.clip(np.rint(canvas.hu + loud * noise), -1024, 3071).astype(np.int16)
+
+
+@lru_cache(maxsize=8)
+def _anatomy(study: Study, index: int) -> Anatomy:
+    """Lesions are measured, then their slices drawn: each is painted once."""
+    return study.anatomy(index)
 
 
 @lru_cache(maxsize=2)
@@ -151,7 +155,8 @@ def measure(study: Study, growth: Growth) -> Finding | None:
     index = study.slice_of(growth.z)
     if not 2 <= index <= study.last_slice - 1:
         return None
-    mask = cover(study.canvas(index), growth, study.height_of(index)) > 0.5
+    anatomy = _anatomy(study, index)
+    mask = cover(anatomy.canvas, growth, study.height_of(index), anatomy.host(growth.code)) > 0.5
     rows, columns = np.nonzero(mask)
     if len(rows) < 7:
         return None

@@ -17,6 +17,7 @@ from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.images.dicom import load_dicom, series_uid_hash
 from lesiondash.images.phantom import PhantomSettings, generate
 from lesiondash.images.phantom_files import COLUMNS
+from lesiondash.images.phantom_lesions import cover
 from lesiondash.images.phantom_study import make_studies, measure
 from lesiondash.records import LESION_TYPES
 
@@ -130,6 +131,41 @@ def test_a_lesion_is_seen_where_it_is_measured() -> None:
         change = np.abs(study.render(finding.index).astype(float) - without.render(finding.index))
         x0, y0, x1, y1 = (round(edge) for edge in finding.box)
         assert change[y0:y1, x0:x1].mean() > 5 * change.mean()
+
+
+def test_lesions_lie_where_their_type_belongs() -> None:
+    """Independently of how places are found: the HU that were there before, under what is painted, fit the type."""
+    under: dict[int, list[float]] = {code: [] for code in range(1, 9)}
+    for number in range(1, 31):
+        study = make_studies(0, number, 128)[0]
+        for growth in study.growths:
+            index = study.slice_of(growth.z)
+            if measure(study, growth) is None:
+                continue
+            anatomy = study.anatomy(index)
+            mask = cover(anatomy.canvas, growth, study.height_of(index), anatomy.host(growth.code)) > 0.5
+            hu, regions = anatomy.canvas.hu[mask], anatomy.regions
+            fits = {
+                1: hu > 80,
+                3: (hu > -450) & (regions.lung[mask] > 0.5),
+                4: regions.liver[mask] > 0.5,
+                5: regions.lung[mask] > 0.5,
+                7: (regions.lung + regions.abdomen)[mask] < 0.5,
+            }.get(growth.code, regions.bone[mask] == 0)
+            under[growth.code].append(float(np.mean(fits)))
+    for code, shares in under.items():
+        assert len(shares) >= 3, code
+        assert np.mean(shares) > (0.5 if code == 1 else 0.8), (code, np.round(shares, 2))
+
+
+def test_manifest_counts(root: Path) -> None:
+    manifest = json.loads((root / "manifest.json").read_text())
+    collection = DeepLesion(root)
+    assert manifest["patients"] == len({lesion.patient_id for lesion in collection.lesions})
+    assert manifest["series"] == len({lesion.series_id for lesion in collection.lesions})
+    assert manifest["slices"] == len(list((root / "Images_png").rglob("*.png")))
+    assert manifest["lesions"] == len(collection.lesions)
+    assert manifest["dicom_series"] == SMALL.dicom_patients
 
 
 def test_dicom_cases_match_the_collection(root: Path) -> None:
