@@ -110,7 +110,7 @@ def _draw(
         lobes.append(Blob(x + way[0], y + way[1], z + way[2], radius * k, radius * k * 0.9, radius * k, angle))
     hu, core, rough = _density(rng, code, phase, organs)
     share = 0.62
-    if core is None and phase != "plain" and code not in (1, 5) and rng.random() < RIM_SHARE:
+    if core is None and hu > 0 and phase != "plain" and code not in (1, 5) and rng.random() < RIM_SHARE:
         hu, core, share = hu + 45, hu - 15, 0.82
     specks = tuple(tuple(map(float, rng.normal(0, 0.4 * radius, 3))) for _ in range(int(rng.integers(1, 5))))
     return Growth(
@@ -184,7 +184,7 @@ def _density(rng: np.random.Generator, code: int, phase: str, organs: Organs) ->
         if kind < 0.6:  # sclerotic and lytic side by side
             return float(rng.normal(300, 80)), None, 240.0
         return float(rng.normal(55, 25)), None, 30.0
-    if code in (2, 6, 7, 8) and rng.random() < FATTY_SHARE:
+    if code in (2, 6, 8) and rng.random() < FATTY_SHARE:
         return float(rng.normal(-85, 12)), None, 20.0
     if code == 4:
         liver = LIVER_HU[phase] - organs.steatosis

@@ -67,6 +67,7 @@ def _regions(canvas: Canvas, person: Person, organs: Organs, z: float) -> Region
         bridge = Blob(0, -30, 370, 60, 40, 70)
         abdomen = canvas.mask([*organs.domes, bridge], z, wobble=0.05) * whole
     liver = canvas.mask(list(organs.liver), z, wobble=0.12) * abdomen
+    liver *= 1 - canvas.mask([_perirenal(kidney) for kidney in organs.kidneys], z, wobble=0.2)
     return Regions(whole * (1 - abdomen), abdomen, liver, none)
 
 
@@ -192,10 +193,14 @@ def _paint_upper_abdomen(
         canvas.disc(-6, -8, 6.5, 6.5, blood * 0.95, clip=abdomen)
 
 
+def _perirenal(kidney: Blob) -> Blob:
+    """The kidney with its fat, which the liver gives way to."""
+    return replace(kidney, rx=kidney.rx + 8, ry=kidney.ry + 8, rz=kidney.rz + 10)
+
+
 def _paint_kidneys(canvas: Canvas, organs: Organs, z: float, phase: str) -> None:
     for side, kidney in zip((-1, 1), organs.kidneys, strict=True):
-        fat = replace(kidney, rx=kidney.rx + 8, ry=kidney.ry + 8, rz=kidney.rz + 10)
-        canvas.blob(fat, z, -102, wobble=0.2, texture=10)
+        canvas.blob(_perirenal(kidney), z, -102, wobble=0.2, texture=10)
         canvas.blob(kidney, z, CORTEX_HU[phase], wobble=0.15)
         inner = replace(kidney, rx=kidney.rx - 6.5, ry=kidney.ry - 6.5, rz=kidney.rz - 8)
         canvas.blob(inner, z, MEDULLA_HU[phase], wobble=0.6, texture=26 if phase == "arterial" else 6)

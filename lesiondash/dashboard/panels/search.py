@@ -116,8 +116,8 @@ class SearchPanel:
             "patient_id": hit.patient_id,
             "type": hit.type,
             "size_mm": round(max(lesion.diameters_mm), 1),
-            "similarity": None if np.isnan(hit.similarity) else round(hit.similarity, 3),
-            "top_percent": round(100 * (1 - above), 1),
+            "similarity": None if np.isnan(hit.similarity) else round(hit.similarity, 5),
+            "top_percent": round(100 * (1 - above), 2),
         }
 
     def _follow_region(self, change: Any) -> None:

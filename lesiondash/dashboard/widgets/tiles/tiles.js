@@ -21,8 +21,12 @@ function paint(canvas, hu, [center, width]) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
+// Neighbours crowd near 1: four decimals tell them apart. No share is finer than one of the random pairs.
+const cosine = (hit) => hit.similarity.toFixed(4);
+const top = (hit) => (hit.top_percent < 0.1 ? "< 0.1" : hit.top_percent.toFixed(1));
+
 function describe(hit) {
-  const similarity = hit.similarity === null ? "" : `, similarity ${hit.similarity.toFixed(3)}, top ${hit.top_percent} percent of random pairs`;
+  const similarity = hit.similarity === null ? "" : `, similarity ${cosine(hit)}, top ${top(hit)} percent of random pairs`;
   return `${hit.rank}: ${hit.type}, ${hit.size_mm} mm, patient ${hit.patient_id}${similarity}`;
 }
 
@@ -55,8 +59,8 @@ function render({ model, el }) {
     const text = element("div", { className: "ld-text" },
       element("b", { textContent: hit.type }), element("span", { textContent: `${hit.size_mm} mm` }));
     if (hit.similarity !== null) {
-      text.append(element("span", { textContent: `cos ${hit.similarity.toFixed(3)}` }),
-        element("span", { textContent: `top ${hit.top_percent} %`, title: "Share of random pairs of different patients that are at least as similar" }));
+      text.append(element("span", { textContent: `cos ${cosine(hit)}` }),
+        element("span", { textContent: `top ${top(hit)} %`, title: "Share of random pairs of different patients that are at least as similar" }));
     }
     text.append(element("span", { className: "ld-patient", textContent: `pat. ${hit.patient_id}` }));
     const node = element("button", { className: "ld-tile", title: "Show in its slice", onclick: () => model.send({ type: "open", lesion_id: hit.lesion_id }) },
