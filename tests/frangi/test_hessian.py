@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from lesiondash.errors import FilterError
-from lesiondash.frangi.hessian import HessianStack, derivative_operators, gaussian_derivatives
+from lesiondash.frangi.derivatives import derivative_operators, gaussian_derivatives
+from lesiondash.frangi.hessian import HessianStack
 
 Image = np.ndarray[Any, Any]
 N = 129
