@@ -4,13 +4,14 @@ Why numba and not torch.compile: it carries its compiler, so that every user has
 a C++ compiler; it starts in a third of a second from its cache (3 s on the first day; torch.compile 2 s and 10 s);
 and it does not load torch. Loops are written so that they become vector instructions: no branch, no call (2^x is a
 polynomial and the exponent's bits), no exception on division. `tests/frangi/test_compiled.py` holds them against
-the float64 formulas. Import through `engine.kernels`, which says when numba is missing.
+the float64 formulas. Import through `backend.kernels`, which says when numba is missing.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
@@ -26,8 +27,12 @@ _HALF, _ONE, _TWO, _ZERO, _TINY, _LOWEST = f4(0.5), f4(1), f4(2), f4(0), f4(1e-3
 _THIRD, _SIXTH = f4(1 / 3), f4(1 / 6)
 
 
-def _kernel(**options: Any) -> Any:
-    return njit(fastmath=FASTMATH, nogil=True, error_model="numpy", **options)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _kernel(**options: Any) -> Callable[[F], F]:
+    compiler: Callable[[F], F] = njit(fastmath=FASTMATH, nogil=True, error_model="numpy", **options)
+    return compiler
 
 
 @_kernel(inline="always")
@@ -53,8 +58,7 @@ def eigenvalues_2d(yy: Any, yx: Any, xx: Any, small: Any, big: Any) -> None:
 
 
 _C0, _C1, _C2, _C3, _C4, _C5, _C6, _C7 = (
-    f4(c)
-    for c in (0.50000002, 0.57734722, -0.11104324, 0.05286911, -0.03031306, 0.01615949, -0.00616995, 0.00115043)
+    f4(c) for c in (0.50000002, 0.57734722, -0.11104324, 0.05286911, -0.03031306, 0.01615949, -0.00616995, 0.00115043)
 )
 
 
@@ -169,9 +173,7 @@ def exercise() -> None:
     respond_3d(found[0], found[1], found[2], f4(1), f4(1), rates, f4(1), 0, best, index)
 
 
-def respond(
-    first: Any, small: Any, big: Any, constants: tuple[float, ...], start: int, best: Any, index: Any
-) -> None:
+def respond(first: Any, small: Any, big: Any, constants: tuple[float, ...], start: int, best: Any, index: Any) -> None:
     """Call the kernel for slices or for a volume with (sign, rho, gain, rates of alpha, beta, gamma)."""
     sign, rho, gain = (f4(each) for each in constants[:3])
     rates = np.array(constants[3:], f4) * f4(LOG2_E)

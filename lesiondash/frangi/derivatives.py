@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,8 @@ TRUNCATE = 6.0
 MAX_SIGMA_PX = 1000.0
 BLOCK_PX = 64
 """Rows of a band that go into one product: more waste flops on zeros, fewer starve the matrix product."""
-SPECTRAL_CUT = 1e-6
-"""Frequencies at which σ²ω² exp(−σ²ω²/2) is below this are left out, in float32 only."""
+SPECTRAL_CUT = 5.92
+"""Frequencies ω above this / σ are left out, in float32 only: there σ²ω² exp(−σ²ω²/2) is below 1e-6."""
 CACHED_OPERATORS = 256
 
 Kernels = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]
@@ -78,21 +77,22 @@ def derivative_operators(size: int, sigma_px: float, dtype: npt.DTypeLike = np.f
     return operators
 
 
-def row_blocks(size: int, sigma_px: float, dtype: npt.DTypeLike, block: int = BLOCK_PX) -> tuple[Rows, ...]:
-    """Return `derivative_operators` cut into blocks of rows, each with the columns that it reads."""
-    _check_width(sigma_px)
-    return _row_blocks(size, float(sigma_px), np.dtype(dtype).str, block)
-
-
 @lru_cache(CACHED_OPERATORS)
-def _row_blocks(size: int, sigma_px: float, dtype: str, block: int) -> tuple[Rows, ...]:
+def row_blocks(
+    size: int, sigma_px: float, dtype: str, block: int = BLOCK_PX, transposed: bool = False
+) -> tuple[Rows, ...]:
+    """Return `derivative_operators` cut into blocks of rows, each with the columns that it reads.
+
+    transposed: weights are (3, columns, rows), for a product from the right.
+    """
     operators = derivative_operators(size, sigma_px, dtype)
     radius = math.ceil(TRUNCATE * sigma_px)
     blocks = []
     for start in range(0, size, block):
         stop = min(start + block, size)
         columns = slice(max(0, start - radius), min(size, stop + radius))
-        weights = np.ascontiguousarray(operators[:, start:stop, columns])
+        part = operators[:, start:stop, columns]
+        weights = np.ascontiguousarray(part.swapaxes(1, 2) if transposed else part)
         weights.flags.writeable = False
         blocks.append(Rows(slice(start, stop), columns, weights))
     return tuple(blocks)
@@ -100,10 +100,7 @@ def _row_blocks(size: int, sigma_px: float, dtype: str, block: int) -> tuple[Row
 
 def frequencies(size: int, sigma_px: float) -> int:
     """Return how many cosines of an axis of `size` pixels a Gaussian second derivative leaves above the cut."""
-    u = 1.5  # σω beyond the maximum of u² exp(−u²/2)
-    while u * u * math.exp(-u * u / 2) > SPECTRAL_CUT:
-        u += 0.02
-    return min(size, math.ceil(u * size / (math.pi * sigma_px)) + 1)
+    return min(size, math.ceil(SPECTRAL_CUT * size / (math.pi * sigma_px)) + 1)
 
 
 def spectral_pays(shape: tuple[int, int], sigmas_px: tuple[float, float]) -> bool:
@@ -127,8 +124,10 @@ def cosines(size: int, dtype: str) -> FloatArray:
 
 
 @lru_cache(CACHED_OPERATORS)
-def spectral_operators(size: int, sigma_px: float, dtype: str) -> FloatArray:
+def spectral_operators(size: int, sigma_px: float, dtype: str, transposed: bool = False) -> FloatArray:
     """Return (3, size, K): what each of the K lowest cosines becomes under the operators of order 0, 1, 2.
+
+    transposed: (3, K, size), for a product from the right.
 
     The product with the first K rows of `cosines` is `derivative_operators`, but for the frequencies left out.
     """
@@ -146,7 +145,7 @@ def spectral_operators(size: int, sigma_px: float, dtype: str) -> FloatArray:
         [waves * (even @ kernels[0]), np.sin(x * omega) * norm * (odd @ kernels[1]), waves * (even @ kernels[2])]
     )
     operators *= np.array([1, sigma_px, sigma_px**2])[:, None, None]
-    return np.asarray(operators, np.dtype(dtype))
+    return np.ascontiguousarray(operators.swapaxes(1, 2) if transposed else operators, np.dtype(dtype))
 
 
 def _check_width(sigma_px: float) -> None:
@@ -154,5 +153,3 @@ def _check_width(sigma_px: float) -> None:
         raise FilterError(
             f"The scale is {sigma_px:g} pixels, more than {MAX_SIGMA_PX:g}; take smaller sigmas or check the spacing."
         )
-
-

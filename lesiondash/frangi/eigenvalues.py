@@ -11,6 +11,8 @@ import numpy as np
 
 Array = Any
 """A numpy array or a torch tensor; both name the functions used here alike."""
+Eigenvalues = tuple[Array | None, Array, Array]
+"""λ1, λ2, λ3, signed and ordered by magnitude; None stands for 0 everywhere."""
 
 
 def namespace(array: Array) -> ModuleType:
@@ -22,7 +24,7 @@ def namespace(array: Array) -> ModuleType:
     return torch
 
 
-def eigenvalues(components: Sequence[Array]) -> tuple[Array | None, Array, Array]:
+def eigenvalues(components: Sequence[Array]) -> Eigenvalues:
     """Return the signed eigenvalues ordered by magnitude, |λ1| ≤ |λ2| ≤ |λ3|, each of the components' shape.
 
     components: (yy, yx, xx), read as a volume constant along z, so that λ1 = 0 and is returned as None; or
@@ -45,9 +47,7 @@ def _of_two_by_two(yy: Array, yx: Array, xx: Array) -> tuple[Array, Array]:
     return half_trace - spread, half_trace + spread
 
 
-def _of_three_by_three(
-    yy: Array, yx: Array, xx: Array, zy: Array, zx: Array, zz: Array
-) -> tuple[Array, Array, Array]:
+def _of_three_by_three(yy: Array, yx: Array, xx: Array, zy: Array, zx: Array, zz: Array) -> tuple[Array, Array, Array]:
     xp = namespace(yy)
     mean = (xx + yy + zz) / 3
     x, y, z = xx - mean, yy - mean, zz - mean

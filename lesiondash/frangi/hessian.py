@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from lesiondash.frangi.eigenvalues import Array, eigenvalues
-from lesiondash.frangi.engine import fetch, kernels, place
+from lesiondash.frangi.backend import fetch, kernels, place
+from lesiondash.frangi.eigenvalues import Array, Eigenvalues, eigenvalues
 from lesiondash.frangi.inputs import check_memory, checked_image, checked_sigmas, checked_spacing
 from lesiondash.frangi.interpolation import interpolate
 from lesiondash.frangi.scalespace import CHUNK_PX, DEVICE_CHUNK_PX, ScaleSpace
@@ -125,7 +126,7 @@ def scale_spaces(
 
     pixels: (n, h, w), or (z, y, x) where the spacing has three values.
     """
-    sigmas_px = tuple(tuple(sigma / step for step in spacing_mm) for sigma in sigmas)
+    sigmas_px: tuple[tuple[float, ...], ...] = tuple(tuple(sigma / step for step in spacing_mm) for sigma in sigmas)
     if len(spacing_mm) == 3:
         yield slice(0, len(pixels)), ScaleSpace(place(pixels, device), sigmas_px, device)
         return
@@ -144,11 +145,11 @@ def _fill(space: ScaleSpace, found: list[Array], fast: ModuleType | None) -> flo
             # The scale space of slices has rows before images.
             ordered = target[piece.scale] if space.ndim == 3 else target[piece.scale].swapaxes(0, 1)
             part = ordered[piece.where]
-            part[...] = value.reshape(part.shape)
+            part[...] = cast(Array, value).reshape(part.shape)
     return 0.0 if space.interpolation is None else space.interpolation.bound
 
 
-def piece_eigenvalues(components: Sequence[Array], fast: ModuleType | None) -> tuple[Array | None, Array, Array]:
+def piece_eigenvalues(components: Sequence[Array], fast: ModuleType | None) -> Eigenvalues:
     """Return λ1, λ2, λ3 of flat components, each (pixels,), by compiled kernels where those serve."""
     if fast is None:
         return eigenvalues(components)

@@ -31,7 +31,7 @@ class Interpolation:
     bound: float
 
 
-def interpolate(sigmas_px: tuple[tuple[float, float], ...], tolerance: float) -> Interpolation:
+def interpolate(sigmas_px: tuple[tuple[float, ...], ...], tolerance: float) -> Interpolation:
     """Choose the fewest scales from which every scale's Hessian follows within `tolerance`.
 
     sigmas_px: (y, x) of each scale. tolerance: of the σ²-normalised second derivatives, per unit of contrast.
@@ -53,7 +53,7 @@ def interpolate(sigmas_px: tuple[tuple[float, float], ...], tolerance: float) ->
 
 
 @lru_cache(32)
-def _interpolate(sigmas_px: tuple[tuple[float, float], ...], tolerance: float) -> Interpolation:
+def _interpolate(sigmas_px: tuple[tuple[float, ...], ...], tolerance: float) -> Interpolation:
     from scipy.linalg import qr, solve_triangular
 
     count = len(sigmas_px)
@@ -80,7 +80,7 @@ def _interpolate(sigmas_px: tuple[tuple[float, float], ...], tolerance: float) -
     return everything
 
 
-def _kernels(sigmas_px: tuple[tuple[float, float], ...], axis: int) -> list[list[npt.NDArray[np.float64]]]:
+def _kernels(sigmas_px: tuple[tuple[float, ...], ...], axis: int) -> list[list[npt.NDArray[np.float64]]]:
     """Return σ^o h_o of each scale, from the centre outwards; the other half mirrors it."""
     out = []
     for sigma in (pair[axis] for pair in sigmas_px):
@@ -89,7 +89,7 @@ def _kernels(sigmas_px: tuple[tuple[float, float], ...], axis: int) -> list[list
     return out
 
 
-def _frequency_responses(sigmas_px: tuple[tuple[float, float], ...]) -> npt.NDArray[np.float64]:
+def _frequency_responses(sigmas_px: tuple[tuple[float, ...], ...]) -> npt.NDArray[np.float64]:
     """Return the transfer functions of Lyy, Lyx, Lxx on a grid of frequencies, (components · grid, scales)."""
     widest = max(max(pair) for pair in sigmas_px)
     omega = np.geomspace(min(0.1 / widest, 1.0), np.pi, FREQUENCIES)
@@ -110,7 +110,7 @@ def _transform(halves: list[npt.NDArray[np.float64]], omega: npt.NDArray[np.floa
     ]
 
 
-def _quadrants(sigmas_px: tuple[tuple[float, float], ...]) -> npt.NDArray[np.float64]:
+def _quadrants(sigmas_px: tuple[tuple[float, ...], ...]) -> npt.NDArray[np.float64]:
     """Return one quadrant of the kernels of Lyy, Lyx, Lxx, (components, scales, y · x), times how often it stands."""
     by_axis = []
     for axis in range(2):

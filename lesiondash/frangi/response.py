@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.errors import FilterError
-from lesiondash.frangi.eigenvalues import Array, namespace
-from lesiondash.frangi.engine import fetch, kernels, place
+from lesiondash.frangi.backend import fetch, kernels, place
+from lesiondash.frangi.eigenvalues import Array, Eigenvalues, namespace
 from lesiondash.frangi.formulas import check_params, gain, rate, response_of
 from lesiondash.frangi.hessian import HessianStack, piece_eigenvalues, scale_spaces
 from lesiondash.frangi.inputs import check_memory, checked_image, checked_sigmas, checked_spacing
@@ -76,7 +76,7 @@ def frangi_filter(
     for images, space in scale_spaces(pixels, scales, spacing, tolerance, device):
         best, winner = (place(np.zeros(space.pixels.shape, t), device) for t in (pixels.dtype, np.int32))
         for piece in space.pieces():
-            values = [each if each is None else each[None] for each in piece_eigenvalues(piece.components, fast)]
+            values = _flat(piece_eigenvalues(piece.components, fast), 1)
             part, number = best[piece.where].reshape(-1), winner[piece.where].reshape(-1)
             _merge(values, params, piece.scale, part, number, fast)
         for target, found in ((response, best), (index, winner)):
@@ -136,24 +136,26 @@ def _check_stack(stack: HessianStack, params: FrangiParams) -> None:
         )
 
 
-def _parts(stack: HessianStack, params: FrangiParams) -> list[tuple[list[Array | None], FrangiParams]]:
+def _parts(stack: HessianStack, params: FrangiParams) -> list[tuple[Eigenvalues, FrangiParams]]:
     """Return eigenvalues (scales, pixels) with their parameters: gamma "auto" differs from image to image."""
-    arrays = [stack.first, stack.small, stack.big]
-    count = len(stack.sigmas)
+    arrays, count = (stack.first, stack.small, stack.big), len(stack.sigmas)
     if params.gamma != "auto":
-        return [([each if each is None else each.reshape(count, -1) for each in arrays], params)]
+        return [(_flat(arrays, count), params)]
     parts = []
     for i, peak in enumerate(np.ravel(stack.peak_norm)):
-        own = arrays if stack.peak_norm.ndim == 0 else [each if each is None else each[:, i] for each in arrays]
-        flat = [each if each is None else each.reshape(count, -1) for each in own]
+        own = arrays if stack.peak_norm.ndim == 0 else tuple(each if each is None else each[:, i] for each in arrays)
         # Of a flat image every response is 0 whatever its gamma.
-        parts.append((flat, replace(params, gamma=0.5 * float(peak) or 1.0)))
+        parts.append((_flat(own, count), replace(params, gamma=0.5 * float(peak) or 1.0)))
     return parts
 
 
-def _each_scale(values: Sequence[Array | None], params: FrangiParams) -> FloatArray:
+def _flat(values: Sequence[Array | None], count: int) -> Eigenvalues:
+    first, small, big = (each if each is None else each.reshape(count, -1) for each in values)
+    return first, small, big
+
+
+def _each_scale(values: Eigenvalues, params: FrangiParams) -> FloatArray:
     first, small, big = values
-    assert small is not None and big is not None
     out = np.empty(big.shape, fetch(big[:0]).dtype)
     for k in range(len(out)):
         for part in _blocks(big):
@@ -164,7 +166,7 @@ def _each_scale(values: Sequence[Array | None], params: FrangiParams) -> FloatAr
 
 
 def _merge(
-    values: Sequence[Array | None],
+    values: Eigenvalues,
     params: FrangiParams,
     start: int,
     best: Array,
@@ -173,7 +175,6 @@ def _merge(
 ) -> None:
     """Raise `best` to the largest response of eigenvalues (scales, pixels), and note its scale, from `start`."""
     first, small, big = values
-    assert small is not None and big is not None
     if fast is not None and params.formula == "promotion":
         fast.respond(first, small, big, _constants(params), start, best, index)
         return

@@ -5,24 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lesiondash.frangi.derivatives import BLOCK_PX, Rows, cosines, frequencies, row_blocks, spectral_operators, spectral_pays
+from lesiondash.frangi.backend import place
+from lesiondash.frangi.derivatives import (
+    BLOCK_PX,
+    Rows,
+    cosines,
+    frequencies,
+    row_blocks,
+    spectral_operators,
+    spectral_pays,
+)
 from lesiondash.frangi.eigenvalues import Array, namespace
-from lesiondash.frangi.engine import place
 from lesiondash.frangi.interpolation import Interpolation
 
 CHUNK_PX = 65536
 """Pixels of a batch that are filtered together; with three components, what the second cache holds."""
 DEVICE_CHUNK_PX = 1 << 24
+GROUP = 6
+"""Interpolated scales that one product makes."""
 SLAB = 4
 """Slices of a volume that share one product along z."""
 
-PLANE = ((2, 0), (1, 1), (0, 2))
+Pairs = Sequence[tuple[int, int]]
+
+PLANE: Pairs = ((2, 0), (1, 1), (0, 2))
 """Derivative orders (y, x) of Lyy, Lyx, Lxx."""
+VOLUME: tuple[Pairs, ...] = (PLANE, ((1, 0), (0, 1)), ((0, 0),))
+"""Those of Lyy, Lyx, Lxx; Lzy, Lzx; Lzz: by the order along z."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +62,7 @@ class ScaleSpace:
     sigmas_px: tuple[tuple[float, ...], ...]
     device: str | None = None
     interpolation: Interpolation | None = None
+    _buffers: dict[tuple[str, int], Array] = field(default_factory=dict)
     _placed: dict[int, tuple[Array, Array]] = field(default_factory=dict)
 
     @property
@@ -55,12 +71,15 @@ class ScaleSpace:
         return len(self.sigmas_px[0])
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield the Hessian of every scale and every part of the image, each once."""
+        """Yield the Hessian of every scale and every part of the image, each once.
+
+        A piece's arrays are written anew for the next one.
+        """
         if self.ndim == 3:
             for k in range(len(self.sigmas_px)):
                 yield from self._of_volume(k)
         elif self.interpolation is None:
-            for rows in self._parts(self.pixels.shape[0]):
+            for rows in self._parts():
                 for k in range(len(self.sigmas_px)):
                     yield Piece(k, (rows,), tuple(self._components(self._source(k), k, rows, PLANE)))
         else:
@@ -69,69 +88,83 @@ class ScaleSpace:
     def _interpolated(self, plan: Interpolation) -> Iterator[Piece]:
         """Filter at a few scales; the others' components are fixed combinations of theirs."""
         xp = namespace(self.pixels)
-        weights = self._place(plan.weights)
-        for rows in self._parts(self.pixels.shape[0]):
-            exact = [xp.stack(self._components(self._source(k), k, rows, PLANE)) for k in plan.exact]
-            stacked = xp.stack(exact)
-            every = (weights @ stacked.reshape(len(exact), -1)).reshape(-1, *stacked.shape[1:])
-            for k in range(len(self.sigmas_px)):
-                yield Piece(k, (rows,), tuple(every[k]))
+        weights, total = self._place(plan.weights), len(self.sigmas_px)
+        for rows in self._parts():
+            pixels = (rows.stop - rows.start) * self.pixels.shape[1] * self.pixels.shape[2]
+            exact = self._buffer("exact", 3, (len(plan.exact), len(PLANE) * pixels))
+            for row, k in zip(exact.reshape(-1, len(PLANE), pixels), plan.exact, strict=True):
+                for number, each in enumerate(self._components(self._source(k), k, rows, PLANE)):
+                    row[number] = each
+            for start in range(0, total, GROUP):
+                several = weights[start : start + GROUP]
+                made = self._buffer("made", 3, (len(several), exact.shape[1]))
+                xp.matmul(several, exact, out=made)
+                for k, each in enumerate(made, start):
+                    yield Piece(k, (rows,), tuple(each.reshape(len(PLANE), -1)))
 
     def _of_volume(self, k: int) -> Iterator[Piece]:
         source = self._source(k)
-        depth = source.shape[0]
-        for slab in row_blocks(depth, self.sigmas_px[k][0], self._dtype, SLAB):
+        for slab in row_blocks(len(source), self.sigmas_px[k][0], self._dtype, SLAB):
             weights = self._place(slab.weights)
             read = source[slab.columns].reshape(weights.shape[2], -1)
             along_z = (weights.reshape(-1, weights.shape[2]) @ read).reshape(3, -1, *source.shape[1:])
             for number in range(weights.shape[1]):
-                smooth, slope, bend = (along_z[order, number][:, None] for order in range(3))
-                for rows in self._parts(self.pixels.shape[1]):
-                    components = (
-                        *self._components(smooth, k, rows, PLANE),
-                        *self._components(slope, k, rows, ((1, 0), (0, 1))),
-                        *self._components(bend, k, rows, ((0, 0),)),
-                    )
-                    yield Piece(k, (slab.rows.start + number, rows), components)
+                for rows in self._parts():
+                    components = [
+                        each
+                        for order, pairs in enumerate(VOLUME)
+                        for each in self._components(along_z[order, number][:, None], k, rows, pairs)
+                    ]
+                    yield Piece(k, (slab.rows.start + number, rows), tuple(components))
 
-    def _components(
-        self, source: Array, k: int, rows: slice, orders: Sequence[tuple[int, int]]
-    ) -> list[Array]:
+    def _components(self, source: Array, k: int, rows: slice, orders: Pairs) -> list[Array]:
         """Differentiate slices (rows or cosines, images, columns or cosines) by y, then by x; each (pixels,)."""
-        along_y, along_x = self._operators(k, rows)
-        first, last = min(o for o, _ in orders), max(o for o, _ in orders)
-        weights = self._place(along_y.weights)[first : last + 1]
-        count = weights.shape[2]
-        read = source[along_y.columns].reshape(count, -1)
-        passed = (weights.reshape(-1, count) @ read).reshape(weights.shape[0], -1, source.shape[2])
-        return [self._along_x(passed[oy - first], along_x, ox).reshape(-1) for oy, ox in orders]
+        xp = namespace(source)
+        first, count = min(o for o, _ in orders), len(orders)
+        images, columns = source.shape[1:]
+        passed = self._buffer("y", len(orders), (count, rows.stop - rows.start, images * columns))
+        for block in self._row_blocks(k, rows):
+            read = source[block.columns].reshape(block.weights.shape[2], -1)
+            here = slice(block.rows.start - rows.start, block.rows.stop - rows.start)
+            xp.matmul(block.weights[first : first + count], read, out=passed[:, here])
+        lines = passed.reshape(count, -1, columns)
+        out = self._buffer("x", len(orders), (count, lines.shape[1], self._plane[1]))
+        for block in self._column_blocks(k):
+            for number, (oy, ox) in enumerate(orders):
+                target = out[number][:, block.rows]
+                xp.matmul(lines[oy - first][:, block.columns], block.weights[ox], out=target)
+        return [each.reshape(-1) for each in out]
 
-    def _along_x(self, lines: Array, operator: tuple[Rows, ...], order: int) -> Array:
-        """Differentiate lines (n, columns or cosines) along their second axis."""
-        if len(operator) == 1:
-            return lines[:, operator[0].columns] @ self._place(operator[0].weights)[order].T
-        out = namespace(lines).empty_like(lines)
-        for block in operator:
-            out[:, block.rows] = lines[:, block.columns] @ self._place(block.weights)[order].T
-        return out
+    def _row_blocks(self, k: int, rows: slice) -> list[Rows]:
+        """Return the operators along y that make `rows`, weights (3, rows, rows or cosines)."""
+        height, sigma = self._plane[0], self.sigmas_px[k][-2]
+        if self._spectral[k]:
+            operators = self._place(spectral_operators(height, sigma, self._dtype))
+            return [Rows(rows, slice(None), operators[:, rows])]
+        step = self._block(height)
+        blocks = row_blocks(height, sigma, self._dtype, step)[rows.start // step : -(-rows.stop // step)]
+        return [Rows(each.rows, each.columns, self._place(each.weights)) for each in blocks]
 
-    def _operators(self, k: int, rows: slice) -> tuple[Rows, tuple[Rows, ...]]:
-        height, width = self._plane
-        sigma_y, sigma_x = self.sigmas_px[k][-2:]
-        if self._spectral(k):
-            along_y, along_x = (
-                spectral_operators(size, sigma, self._dtype) for size, sigma in ((height, sigma_y), (width, sigma_x))
-            )
-            weights = along_y[:, rows] if rows.stop - rows.start < height else along_y
-            ky, kx = along_y.shape[2], along_x.shape[2]
-            return Rows(rows, slice(0, ky), weights), (Rows(slice(0, width), slice(0, kx), along_x),)
-        blocks = row_blocks(height, sigma_y, self._dtype, self._block(height))
-        along_y_block = blocks[rows.start // self._block(height)]
-        return along_y_block, row_blocks(width, sigma_x, self._dtype, self._block(width))
+    def _column_blocks(self, k: int) -> list[Rows]:
+        """Return the operators along x, transposed: weights (3, columns or cosines, columns)."""
+        width, sigma = self._plane[1], self.sigmas_px[k][-1]
+        if self._spectral[k]:
+            operators = self._place(spectral_operators(width, sigma, self._dtype, True))
+            return [Rows(slice(None), slice(None), operators)]
+        blocks = row_blocks(width, sigma, self._dtype, self._block(width), True)
+        return [Rows(each.rows, each.columns, self._place(each.weights)) for each in blocks]
+
+    def _buffer(self, name: str, number: int, shape: tuple[int, ...]) -> Array:
+        """Return memory that is used again for the next piece: new pages cost as much as the product."""
+        key = name, number
+        size = prod(shape)
+        if key not in self._buffers or len(self._buffers[key]) < size:
+            self._buffers[key] = place(np.empty(size, self._dtype), self.device)
+        return self._buffers[key][:size].reshape(shape)
 
     def _source(self, k: int) -> Array:
         """Return what scale k is computed from: the pixels, or their lowest cosines."""
-        if not self._spectral(k):
+        if not self._spectral[k]:
             return self.pixels
         ky, kx = self._counts(k)
         return self._spectrum[:, :ky, :kx] if self.ndim == 3 else self._spectrum[:ky, :, :kx]
@@ -139,7 +172,7 @@ class ScaleSpace:
     @cached_property
     def _spectrum(self) -> Array:
         height, width = self._plane
-        counts = [self._counts(k) for k in range(len(self.sigmas_px)) if self._spectral(k)]
+        counts = [self._counts(k) for k in range(len(self.sigmas_px)) if self._spectral[k]]
         along_y, along_x = (
             self._place(cosines(size, self._dtype))[: max(each[axis] for each in counts)]
             for axis, size in enumerate((height, width))
@@ -150,18 +183,17 @@ class ScaleSpace:
         return (along_y @ by_x.reshape(height, -1)).reshape(len(along_y), -1, len(along_x))
 
     def _counts(self, k: int) -> list[int]:
-        return [
-            frequencies(size, sigma) for size, sigma in zip(self._plane, self.sigmas_px[k][-2:], strict=True)
-        ]
+        return [frequencies(size, sigma) for size, sigma in zip(self._plane, self.sigmas_px[k][-2:], strict=True)]
 
     @property
     def _plane(self) -> tuple[int, int]:
         return self.pixels.shape[-2 if self.ndim == 3 else 0], self.pixels.shape[-1]
 
-    def _spectral(self, k: int) -> bool:
-        sigma_y, sigma_x = self.sigmas_px[k][-2:]
+    @cached_property
+    def _spectral(self) -> list[bool]:
+        """For each scale, whether it is computed from cosines."""
         # What float64 is for is to be certain: no frequency is left out.
-        return self._dtype == "<f4" and spectral_pays(self._plane, (sigma_y, sigma_x))
+        return [self._dtype == "<f4" and spectral_pays(self._plane, (each[-2], each[-1])) for each in self.sigmas_px]
 
     @cached_property
     def _dtype(self) -> str:
@@ -171,8 +203,10 @@ class ScaleSpace:
         # A device wants few large products, a processor such as leave their result in its cache.
         return BLOCK_PX if self.device is None else size
 
-    def _parts(self, height: int) -> list[slice]:
+    def _parts(self) -> list[slice]:
+        height, (images, width) = self._plane[0], (1 if self.ndim == 3 else self.pixels.shape[1], self.pixels.shape[2])
         step = self._block(height)
+        step *= max(1, CHUNK_PX // (step * images * width))
         return [slice(start, min(start + step, height)) for start in range(0, height, step)]
 
     def _place(self, array: npt.NDArray[np.floating[Any]]) -> Array:
