@@ -84,6 +84,9 @@ def response_of(first: Array | None, small: Array, big: Array, params: FrangiPar
 def _shape(r1: Array, r2: Array, params: FrangiParams) -> Array:
     """Return the first two factors from r1 = |λ1|/m3 and r2 = |λ2|/m3."""
     xp, rho = namespace(r2), params.rho
+    if rho == 1:  # R_A = 1 and R_B = r2
+        full = 1.0 if params.normalise else -math.expm1(-rate(params.alpha))
+        return full * xp.exp(-rate(params.beta) * (r2 * r2))
     ra = r2 + rho * (1 - r2)
     m1 = r1 + rho * (r2 - r1)
     positive = ra > 0

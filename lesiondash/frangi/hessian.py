@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lesiondash.frangi.backend import fetch, kernels, place
 from lesiondash.frangi.eigenvalues import Array, Eigenvalues, eigenvalues
-from lesiondash.frangi.inputs import check_memory, checked_image, checked_sigmas, checked_spacing
+from lesiondash.frangi.inputs import checked_image, checked_sigmas, checked_spacing
 from lesiondash.frangi.interpolation import interpolate
 from lesiondash.frangi.scalespace import CHUNK_PX, DEVICE_CHUNK_PX, ScaleSpace
 from lesiondash.records import FloatArray, FrangiParams, FrangiResult
@@ -67,18 +67,15 @@ class HessianStack:
 
         Source: Frangi et al. 1998 (doi 10.1007/BFb0056195), scale normalisation after Lindeberg with power 2.
         """
-        pixels = checked_image(image, dtype, ndim)
+        setting = Setting(checked_sigmas(sigmas), checked_spacing(spacing_mm, ndim), tolerance, device)
+        scales = setting.sigmas
+        instead = "tune on a part of it, or call frangi_filter, which keeps no scale"
+        pixels = checked_image(image, dtype, ndim, 1 + ndim * len(scales), instead)
         shape = np.shape(image)
-        scales = checked_sigmas(sigmas)
-        check_memory(
-            pixels.nbytes * len(scales) * ndim,
-            f"Eigenvalues of {len(scales)} scales of {' × '.join(map(str, shape))}",
-            "tune on a part of it, or call frangi_filter, which keeps no scale",
-        )
         found = [place(np.empty((len(scales), *pixels.shape), pixels.dtype), device) for _ in range(ndim)]
         fast = kernels(compile, pixels.dtype) if device is None else None
         error = 0.0
-        for images, space in scale_spaces(pixels, scales, checked_spacing(spacing_mm, ndim), tolerance, device):
+        for images, space in scale_spaces(pixels, setting):
             error = max(error, _fill(space, [each[:, images] for each in found], fast))
         found = [each.reshape(len(scales), *shape) for each in found]
         first = found[0] if ndim == 3 else None
@@ -115,22 +112,29 @@ class HessianStack:
         return responses(self, params)
 
 
-def scale_spaces(
-    pixels: FloatArray,
-    sigmas: tuple[float, ...],
-    spacing_mm: tuple[float, ...],
-    tolerance: float | None,
-    device: str | None,
-) -> Iterator[tuple[slice, ScaleSpace]]:
-    """Yield the images, a chunk of a batch or the whole volume, and their scale space.
+@dataclass(frozen=True)
+class Setting:
+    """How an image is filtered: checked scales and spacing (both in mm or both in px), tolerance and device."""
 
-    pixels: (n, h, w), or (z, y, x) where the spacing has three values.
-    """
-    sigmas_px: tuple[tuple[float, ...], ...] = tuple(tuple(sigma / step for step in spacing_mm) for sigma in sigmas)
-    if len(spacing_mm) == 3:
+    sigmas: tuple[float, ...]
+    spacing_mm: tuple[float, ...]
+    tolerance: float | None = None
+    device: str | None = None
+
+    @property
+    def ndim(self) -> int:
+        """2 for slices, 3 for a volume."""
+        return len(self.spacing_mm)
+
+
+def scale_spaces(pixels: FloatArray, setting: Setting) -> Iterator[tuple[slice, ScaleSpace]]:
+    """Yield the images, a chunk of a batch (n, h, w) or a whole volume (z, y, x), and their scale space."""
+    device = setting.device
+    sigmas_px = tuple(tuple(sigma / step for step in setting.spacing_mm) for sigma in setting.sigmas)
+    if setting.ndim == 3:
         yield slice(0, len(pixels)), ScaleSpace(place(pixels, device), sigmas_px, device)
         return
-    plan = None if tolerance is None else interpolate(sigmas_px, tolerance)
+    plan = None if setting.tolerance is None else interpolate(sigmas_px, setting.tolerance)
     count = max(1, (CHUNK_PX if device is None else DEVICE_CHUNK_PX) // prod(pixels.shape[1:]))
     for start in range(0, len(pixels), count):
         part = np.ascontiguousarray(pixels[start : start + count].transpose(1, 0, 2))

@@ -15,11 +15,14 @@ MEMORY_LIMIT_MB = 4096
 """Arrays larger than this, in MB of 10⁶ bytes, are refused with the size that they would need."""
 
 
-def checked_image(image: npt.ArrayLike, dtype: npt.DTypeLike, ndim: int = 2) -> FloatArray:
+def checked_image(
+    image: npt.ArrayLike, dtype: npt.DTypeLike, ndim: int = 2, arrays: int = 1, instead: str = "take a part of it"
+) -> FloatArray:
     """Return the image as a new float array (n, h, w) or (z, y, x), its middle value moved to 0.
 
     Derivatives ignore a constant; without the middle of each image they do so exactly, also in a flat image.
-    Raises `FilterError` for an image that is not finite real numbers of the right shape.
+    arrays: how many of its size the work will hold. Raises `FilterError` for an image that is not finite real
+    numbers of the right shape, or, before anything is copied, for arrays beyond `MEMORY_LIMIT_MB`.
     """
     if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise FilterError(f"The filter computes in float32 or float64, not in {np.dtype(dtype)}.")
@@ -37,6 +40,13 @@ def checked_image(image: npt.ArrayLike, dtype: npt.DTypeLike, ndim: int = 2) -> 
         raise FilterError(f"The image has shape {raw.shape}; give a volume (z, y, x), or ndim=2 for slices.")
     if raw.size == 0:
         raise FilterError(f"The image has shape {raw.shape} and holds no pixel.")
+    needed = raw.size * np.dtype(dtype).itemsize * arrays
+    if needed > MEMORY_LIMIT_MB * 1_000_000:
+        shape = " × ".join(map(str, raw.shape))
+        raise FilterError(
+            f"An image of {shape} needs {needed / 1e6:,.0f} MB here, more than the limit of {MEMORY_LIMIT_MB:,} MB; "
+            f"{instead}."
+        )
     with np.errstate(over="ignore"):
         pixels = raw.astype(dtype)
     axes = None if ndim == 3 else (-2, -1)
@@ -81,11 +91,3 @@ def checked_spacing(spacing_mm: Sequence[float] | None, ndim: int = 2) -> tuple[
         text = ", ".join(f"{step:g}" for step in steps)
         raise FilterError(f"The spacing ({text}) mm is not above 0; give {form} in mm.")
     return steps
-
-
-def check_memory(size: int, what: str, instead: str) -> None:
-    """Raise `FilterError`, with the size needed, for arrays of more bytes than `MEMORY_LIMIT_MB`."""
-    if size > MEMORY_LIMIT_MB * 1_000_000:
-        raise FilterError(
-            f"{what} would need {size / 1e6:,.0f} MB, more than the limit of {MEMORY_LIMIT_MB:,} MB; {instead}."
-        )

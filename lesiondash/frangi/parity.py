@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.errors import FilterError
-from lesiondash.frangi.inputs import check_memory, checked_image, checked_sigmas
+from lesiondash.frangi.inputs import checked_image, checked_sigmas
 from lesiondash.records import FloatArray, FrangiParams, FrangiResult
 
 FLOOR = 1e-10
@@ -40,11 +40,10 @@ def skimage_frangi(
     """
     if spacing_mm is not None:
         raise FilterError("The formula of scikit-image knows no spacing; give sigmas in pixels and spacing_mm=None.")
-    checked_image(image, dtype, ndim)
+    checked_image(image, dtype, ndim, 12 + 3 * len(params.sigmas), "crop the image")
     pixels = np.asarray(image, dtype)
     if max(pixels.shape) > MAX_SIDE_PX:
         raise FilterError(f"The audit of scikit-image takes up to {MAX_SIDE_PX} pixels a side; crop the image.")
-    check_memory(12 * pixels.nbytes, f"Filtering {pixels.shape} as scikit-image does", "crop the image")
     scales = checked_sigmas(params.sigmas)
     images = pixels[None] if pixels.ndim == ndim else pixels
     signs = {"bright": (-1,), "dark": (1,), "both": (-1, 1)}[params.polarity]

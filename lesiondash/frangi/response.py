@@ -14,8 +14,8 @@ from lesiondash.errors import FilterError
 from lesiondash.frangi.backend import fetch, kernels, place
 from lesiondash.frangi.eigenvalues import Array, Eigenvalues, namespace
 from lesiondash.frangi.formulas import check_params, gain, rate, response_of
-from lesiondash.frangi.hessian import HessianStack, piece_eigenvalues, scale_spaces
-from lesiondash.frangi.inputs import check_memory, checked_image, checked_sigmas, checked_spacing
+from lesiondash.frangi.hessian import HessianStack, Setting, piece_eigenvalues, scale_spaces
+from lesiondash.frangi.inputs import checked_image, checked_sigmas, checked_spacing
 from lesiondash.records import FloatArray, FrangiParams, FrangiResult
 
 BLOCK_PX = 32768
@@ -64,24 +64,28 @@ def frangi_filter(
             tolerance=tolerance, device=device, compile=compile,
         )  # fmt: skip
         return respond(stack, params, per_scale=True)
-    pixels = checked_image(image, dtype, ndim)
-    shape = np.shape(image)
-    scales, spacing = checked_sigmas(params.sigmas), checked_spacing(spacing_mm, ndim)
-    what = f"Filtering {' × '.join(map(str, shape))} pixels"
-    check_memory(4 * pixels.nbytes, what, "filter it in parts, with some 6 σ of margin, or in float32")
-    fast = kernels(compile, pixels.dtype, pixels.size * len(scales)) if device is None else None
+    pixels = checked_image(image, dtype, ndim, 4, "filter it in parts with a margin of some 6 σ, or in float32")
+    space = Setting(checked_sigmas(params.sigmas), checked_spacing(spacing_mm, ndim), tolerance, device)
+    fast = kernels(compile, pixels.dtype, pixels.size * len(params.sigmas)) if device is None else None
+    return _filter(pixels, params, space, fast, np.shape(image))
+
+
+def _filter(
+    pixels: FloatArray, params: FrangiParams, setting: Setting, fast: ModuleType | None, shape: tuple[int, ...]
+) -> FrangiResult:
+    """Filter checked pixels scale by scale, keeping the largest response and its scale."""
     if params.gamma == "auto":
-        pixels, params = _to_unit_norm(pixels, scales, spacing, device), replace(params, gamma=0.5)
+        pixels, params = _to_unit_norm(pixels, setting), replace(params, gamma=0.5)
     response, index = np.zeros_like(pixels), np.zeros(pixels.shape, np.int32)
-    for images, space in scale_spaces(pixels, scales, spacing, tolerance, device):
-        best, winner = (place(np.zeros(space.pixels.shape, t), device) for t in (pixels.dtype, np.int32))
+    for images, space in scale_spaces(pixels, setting):
+        best, winner = (place(np.zeros(space.pixels.shape, t), setting.device) for t in (pixels.dtype, np.int32))
         for piece in space.pieces():
             values = _flat(piece_eigenvalues(piece.components, fast), 1)
             part, number = best[piece.where].reshape(-1), winner[piece.where].reshape(-1)
             _merge(values, params, piece.scale, part, number, fast)
         for target, found in ((response, best), (index, winner)):
-            target[images] = fetch(found) if ndim == 3 else fetch(found).swapaxes(0, 1)
-    return FrangiResult(response.reshape(shape), index.reshape(shape), scales)
+            target[images] = fetch(found) if space.ndim == 3 else fetch(found).swapaxes(0, 1)
+    return FrangiResult(response.reshape(shape), index.reshape(shape), setting.sigmas)
 
 
 def respond(stack: HessianStack, params: FrangiParams, *, per_scale: bool = False) -> FrangiResult:
@@ -199,12 +203,10 @@ def _constants(params: FrangiParams) -> tuple[float, ...]:
     return sign, params.rho, gain(params), *rates
 
 
-def _to_unit_norm(
-    pixels: FloatArray, scales: tuple[float, ...], spacing_mm: tuple[float, ...], device: str | None
-) -> FloatArray:
+def _to_unit_norm(pixels: FloatArray, setting: Setting) -> FloatArray:
     """Divide each image by its largest structure norm S, so that half of it is 0.5 for all."""
-    peaks = np.zeros((1 if len(spacing_mm) == 3 else len(pixels), 1, 1), pixels.dtype)
-    for images, space in scale_spaces(pixels, scales, spacing_mm, None, device):
+    peaks = np.zeros((1 if setting.ndim == 3 else len(pixels), 1, 1), pixels.dtype)
+    for images, space in scale_spaces(pixels, setting):
         for piece in space.pieces():
             norm: Any = 0.0
             for place_in_matrix, each in enumerate(piece.components):
