@@ -83,4 +83,4 @@ def place(array: Any, device: str | None) -> Array:
 
 def fetch(array: Array) -> Any:
     """Return the array as numpy's, from wherever it was computed."""
-    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
+    return array if isinstance(array, np.ndarray | np.generic) else array.cpu().numpy()

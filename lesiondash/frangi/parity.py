@@ -94,11 +94,13 @@ def _eigenvalues(image: FloatArray, sigma: float) -> FloatArray:
 
 
 def _filter(image: FloatArray, sigma: float, sloped: int) -> FloatArray:
-    """Smooth along every axis, and differentiate once along `sloped`."""
+    """Smooth along every axis, and differentiate once along `sloped`; each pass in float64, rounded after it."""
+    found = image
     for axis, size in enumerate(image.shape):
-        operator = _operator(size, sigma, int(axis == sloped)).astype(image.dtype)
-        image = np.moveaxis(np.tensordot(operator, image, axes=(1, axis)), 0, axis)
-    return image
+        operator = _operator(size, sigma, int(axis == sloped))
+        passed = np.tensordot(operator, found.astype(np.float64), axes=(1, axis))
+        found = np.moveaxis(passed, 0, axis).astype(image.dtype)
+    return found
 
 
 @lru_cache(8)
