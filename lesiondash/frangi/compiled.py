@@ -18,12 +18,13 @@ from numba import njit
 
 f4, i4 = np.float32, np.int32
 FASTMATH = {"contract", "arcp", "nsz"}
-CHUNK_PX = 4096
+CHUNK_PX = 8192
 """Pixels whose winners stay in the first cache while the scales pass."""
 LOG2_E = 1 / math.log(2)
 _P = tuple(f4(math.log(2) ** order / math.factorial(order)) for order in range(7))
 _P0, _P1, _P2, _P3, _P4, _P5, _P6 = _P
-_HALF, _ONE, _TWO, _ZERO, _TINY, _LOWEST = f4(0.5), f4(1), f4(2), f4(0), f4(1e-30), f4(-126)
+_HALF, _ONE, _TWO, _ZERO, _LOWEST = f4(0.5), f4(1), f4(2), f4(0), f4(-126)
+_TINY, _TINY2 = f4(1e-18), f4(1e-36)  # an eigenvalue below this is nothing; its square is still a number
 _THIRD, _SIXTH = f4(1 / 3), f4(1 / 6)
 
 
@@ -95,24 +96,24 @@ def eigenvalues_3d(yy: Any, yx: Any, xx: Any, zy: Any, zx: Any, zz: Any, first: 
 
 
 @_kernel(inline="always")
-def _promoted(l1: Any, l2: Any, m3: Any, s2: Any, rho: Any, ka: Any, kb: Any, kg: Any) -> Any:
-    """Return the response where it is not gated, from |λ1|, |λ2|, m3 > 0 and S²; rates of 2^x, not of e^x."""
-    share = _ONE / m3
+def _promoted(l1: Any, l2: Any, l3: Any, rho: Any, ka: Any, kb: Any, kg: Any) -> Any:
+    """Return the response of magnitudes |λ1| ≤ |λ2| ≤ |λ3| before gain and gate; factors of 2^−x, not of e^−x."""
+    share = _ONE / (l3 if l3 > _TINY else _TINY)
     r2, r1 = l2 * share, l1 * share
     ra = r2 + rho * (_ONE - r2)
     m1 = r1 + rho * (r2 - r1)
     rb_squared = m1 * m1 / (ra if ra > _TINY else _TINY)
     value = (_ONE - exp2_below_zero(-ka * ra * ra)) * exp2_below_zero(-kb * rb_squared)
-    return value * (_ONE - exp2_below_zero(-kg * s2))
+    return value * (_ONE - exp2_below_zero(-kg * (l1 * l1 + l2 * l2 + l3 * l3)))
 
 
 @_kernel(cache=True)
 def respond_2d(
-    small: Any, big: Any, sign: Any, rho: Any, rates: Any, gain: Any, start: int, best: Any, index: Any
+    small: Any, big: Any, p: Any, q: Any, rho: Any, rates: Any, gain: Any, start: int, best: Any, index: Any
 ) -> None:
     """Merge the largest response of each pixel over scales into `best`, and its scale + `start` into `index`.
 
-    small, big: (scales, pixels) float32; sign: 1 bright, −1 dark, 0 both; rates: three factors of 2^−x;
+    small, big: (scales, pixels) float32; the response is 0 unless p λ3 + q |λ3| > 0; rates: three factors of 2^−x;
     gain: multiplies the response; best, index: (pixels,) float32 and int32.
     """
     ka, kb, kg = rates[0], rates[1], rates[2]
@@ -121,29 +122,26 @@ def respond_2d(
         for k in range(small.shape[0]):
             a, b, number = small[k, low:stop], big[k, low:stop], i4(start + k)
             top, winner = best[low:stop], index[low:stop]
-            if rho == _ONE:  # R_A = 1: one factor and two divisions less
+            if rho == _ONE:  # R_A = 1 and R_B² = λ2²/λ3²: one power and one division less
                 full = gain * (_ONE - exp2_below_zero(-ka))
                 for i in range(a.size):
-                    m3 = abs(b[i]) if sign == _ZERO else -sign * b[i]
-                    ratio = a[i] / (m3 if m3 > _TINY else _TINY)
-                    value = full * exp2_below_zero(-kb * ratio * ratio)
-                    value *= _ONE - exp2_below_zero(-kg * (a[i] * a[i] + b[i] * b[i]))
-                    value = value if m3 > _TINY else _ZERO
+                    a2, b2 = a[i] * a[i], b[i] * b[i]
+                    value = full * exp2_below_zero(-kb * (a2 / (b2 if b2 > _TINY2 else _TINY2)))
+                    value *= _ONE - exp2_below_zero(-kg * (a2 + b2))
+                    value = value if p * b[i] + q * abs(b[i]) > _TINY else _ZERO
                     winner[i] = number if value > top[i] else winner[i]
                     top[i] = value if value > top[i] else top[i]
             else:
                 for i in range(a.size):
-                    m3 = abs(b[i]) if sign == _ZERO else -sign * b[i]
-                    s2 = a[i] * a[i] + b[i] * b[i]
-                    value = gain * _promoted(_ZERO, abs(a[i]), m3 if m3 > _TINY else _TINY, s2, rho, ka, kb, kg)
-                    value = value if m3 > _TINY else _ZERO
+                    value = gain * _promoted(_ZERO, abs(a[i]), abs(b[i]), rho, ka, kb, kg)
+                    value = value if p * b[i] + q * abs(b[i]) > _TINY else _ZERO
                     winner[i] = number if value > top[i] else winner[i]
                     top[i] = value if value > top[i] else top[i]
 
 
 @_kernel(cache=True)
 def respond_3d(
-    first: Any, small: Any, big: Any, sign: Any, rho: Any, rates: Any, gain: Any, start: int, best: Any, index: Any
+    first: Any, small: Any, big: Any, p: Any, q: Any, rho: Any, rates: Any, gain: Any, start: int, best: Any, index: Any
 ) -> None:
     """Do as `respond_2d`, with λ1 in `first`, (scales, voxels)."""
     ka, kb, kg = rates[0], rates[1], rates[2]
@@ -151,13 +149,10 @@ def respond_3d(
         stop = min(low + CHUNK_PX, best.size)
         for k in range(small.shape[0]):
             l1, l2, l3 = first[k, low:stop], small[k, low:stop], big[k, low:stop]
-            number = i4(start + k)
-            top, winner = best[low:stop], index[low:stop]
+            top, winner, number = best[low:stop], index[low:stop], i4(start + k)
             for i in range(l1.size):
-                m3 = abs(l3[i]) if sign == _ZERO else -sign * l3[i]
-                s2 = l1[i] * l1[i] + l2[i] * l2[i] + l3[i] * l3[i]
-                value = gain * _promoted(abs(l1[i]), abs(l2[i]), m3 if m3 > _TINY else _TINY, s2, rho, ka, kb, kg)
-                value = value if m3 > _TINY else _ZERO
+                value = gain * _promoted(abs(l1[i]), abs(l2[i]), abs(l3[i]), rho, ka, kb, kg)
+                value = value if p * l3[i] + q * abs(l3[i]) > _TINY else _ZERO
                 winner[i] = number if value > top[i] else winner[i]
                 top[i] = value if value > top[i] else top[i]
 
@@ -169,16 +164,17 @@ def exercise() -> None:
     best, index, rates = np.zeros(1, np.float32), np.zeros(1, np.int32), np.ones(3, np.float32)
     eigenvalues_2d(*parts[:3, 0], *found[1:, 0])
     eigenvalues_3d(*parts[:, 0], *found[:, 0])
-    respond_2d(found[1], found[2], f4(1), f4(1), rates, f4(1), 0, best, index)
-    respond_3d(found[0], found[1], found[2], f4(1), f4(1), rates, f4(1), 0, best, index)
+    respond_2d(found[1], found[2], f4(1), f4(0), f4(1), rates, f4(1), 0, best, index)
+    respond_3d(found[0], found[1], found[2], f4(1), f4(0), f4(1), rates, f4(1), 0, best, index)
 
 
 def respond(first: Any, small: Any, big: Any, constants: tuple[float, ...], start: int, best: Any, index: Any) -> None:
     """Call the kernel for slices or for a volume with (sign, rho, gain, rates of alpha, beta, gamma)."""
     sign, rho, gain = (f4(each) for each in constants[:3])
+    p, q = -sign, f4(sign == 0)
     rates = np.array(constants[3:], f4) * f4(LOG2_E)
     small, big = np.ascontiguousarray(small), np.ascontiguousarray(big)
     if first is None:
-        respond_2d(small, big, sign, rho, rates, gain, start, best, index)
+        respond_2d(small, big, p, q, rho, rates, gain, start, best, index)
     else:
-        respond_3d(np.ascontiguousarray(first), small, big, sign, rho, rates, gain, start, best, index)
+        respond_3d(np.ascontiguousarray(first), small, big, p, q, rho, rates, gain, start, best, index)

@@ -65,9 +65,9 @@ def frangi_filter(
         )  # fmt: skip
         return respond(stack, params, per_scale=True)
     pixels = checked_image(image, dtype, ndim, 4, "filter it in parts with a margin of some 6 σ, or in float32")
-    space = Setting(checked_sigmas(params.sigmas), checked_spacing(spacing_mm, ndim), tolerance, device)
+    setting = Setting(checked_sigmas(params.sigmas), checked_spacing(spacing_mm, ndim), tolerance, device)
     fast = kernels(compile, pixels.dtype, pixels.size * len(params.sigmas)) if device is None else None
-    return _filter(pixels, params, space, fast, np.shape(image))
+    return _filter(pixels, params, setting, fast, np.shape(image))
 
 
 def _filter(
