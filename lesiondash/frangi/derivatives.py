@@ -63,18 +63,27 @@ def derivative_operators(size: int, sigma_px: float, dtype: npt.DTypeLike = np.f
     The border is part of the matrix: columns are folded by reflection, as often as a wide kernel needs.
     Raises `FilterError` for a scale beyond `MAX_SIGMA_PX`.
     """
-    _check_width(sigma_px)
+    return _rows(size, sigma_px, slice(0, size), slice(0, size)).astype(dtype)
+
+
+def _rows(size: int, sigma_px: float, rows: slice, columns: slice) -> npt.NDArray[np.float64]:
+    """Return part of the operators, (3, rows, columns), outside of which `rows` hold zeros only."""
+    if sigma_px > MAX_SIGMA_PX:
+        raise FilterError(
+            f"The scale is {sigma_px:g} pixels, more than {MAX_SIGMA_PX:g}; take smaller sigmas or check the spacing."
+        )
     kernels = gaussian_derivatives(sigma_px)
     radius = len(kernels[0]) // 2
-    rows = np.arange(size)[:, None]
-    # A convolution, so out[i] takes h[k] from pixel i − k.
-    columns = (rows - np.arange(-radius, radius + 1)) % (2 * size)
-    places = (rows * size + np.minimum(columns, 2 * size - 1 - columns)).ravel()
-    operators = np.empty((3, size, size), np.dtype(dtype))
-    for order, kernel in enumerate(kernels):
-        folded = np.bincount(places, np.tile(kernel, size), size * size)
-        operators[order] = sigma_px**order * folded.reshape(size, size)
-    return operators
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    # A convolution, so out[i] takes h[k] from pixel i − k; beyond the border pixels repeat in reverse.
+    read = (np.arange(rows.start, rows.stop)[:, None] - np.arange(-radius, radius + 1)) % (2 * size)
+    read = np.minimum(read, 2 * size - 1 - read) - columns.start
+    places = (np.arange(height)[:, None] * width + read).ravel()
+    parts = [
+        sigma_px**order * np.bincount(places, np.tile(kernel, height), height * width).reshape(height, width)
+        for order, kernel in enumerate(kernels)
+    ]
+    return np.stack(parts)
 
 
 @lru_cache(CACHED_OPERATORS)
@@ -85,15 +94,20 @@ def row_blocks(
 
     transposed: weights are (3, columns, rows), for a product from the right.
     """
-    operators = derivative_operators(size, sigma_px, dtype)
     radius = math.ceil(TRUNCATE * sigma_px)
-    blocks = []
+    blocks: list[Rows] = []
+    inner: FloatArray | None = None
     for start in range(0, size, block):
         stop = min(start + block, size)
         columns = slice(max(0, start - radius), min(size, stop + radius))
-        part = operators[:, start:stop, columns]
-        weights = np.ascontiguousarray(part.swapaxes(1, 2) if transposed else part)
-        weights.flags.writeable = False
+        whole = columns.stop - columns.start == block + 2 * radius
+        if whole and inner is not None:
+            weights = inner  # away from the border all blocks are the same
+        else:
+            part = _rows(size, sigma_px, slice(start, stop), columns).astype(dtype)
+            weights = np.ascontiguousarray(part.swapaxes(1, 2) if transposed else part)
+            weights.flags.writeable = False
+            inner = weights if whole else None
         blocks.append(Rows(slice(start, stop), columns, weights))
     return tuple(blocks)
 
@@ -115,9 +129,9 @@ def spectral_pays(shape: tuple[int, int], sigmas_px: tuple[float, float]) -> boo
 
 
 @lru_cache(16)
-def cosines(size: int, dtype: str) -> FloatArray:
-    """Return the orthonormal DCT-II matrix (size, size): row k holds the cosine of frequency πk/size."""
-    k, x = np.arange(size)[:, None], np.arange(size) + 0.5
+def cosines(size: int, count: int, dtype: str) -> FloatArray:
+    """Return the first rows of the orthonormal DCT-II matrix, (count, size): row k has the frequency πk/size."""
+    k, x = np.arange(count)[:, None], np.arange(size) + 0.5
     series = np.cos(np.pi / size * k * x) * math.sqrt(2 / size)
     series[0] /= math.sqrt(2)
     return np.asarray(series, np.dtype(dtype))
@@ -129,7 +143,7 @@ def spectral_operators(size: int, sigma_px: float, dtype: str, transposed: bool 
 
     transposed: (3, K, size), for a product from the right.
 
-    The product with the first K rows of `cosines` is `derivative_operators`, but for the frequencies left out.
+    The product with `cosines(size, K, ...)` is `derivative_operators`, but for the frequencies left out.
     """
     count = frequencies(size, sigma_px)
     kernels = gaussian_derivatives(sigma_px)
@@ -146,10 +160,3 @@ def spectral_operators(size: int, sigma_px: float, dtype: str, transposed: bool 
     )
     operators *= np.array([1, sigma_px, sigma_px**2])[:, None, None]
     return np.ascontiguousarray(operators.swapaxes(1, 2) if transposed else operators, np.dtype(dtype))
-
-
-def _check_width(sigma_px: float) -> None:
-    if sigma_px > MAX_SIGMA_PX:
-        raise FilterError(
-            f"The scale is {sigma_px:g} pixels, more than {MAX_SIGMA_PX:g}; take smaller sigmas or check the spacing."
-        )

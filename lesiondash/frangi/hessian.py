@@ -147,20 +147,21 @@ def _fill(space: ScaleSpace, found: list[Array], fast: ModuleType | None) -> flo
         values = piece_eigenvalues(piece.components, fast)[3 - space.ndim :]
         for target, value in zip(found, values, strict=True):
             # The scale space of slices has rows before images.
-            ordered = target[piece.scale] if space.ndim == 3 else target[piece.scale].swapaxes(0, 1)
-            part = ordered[piece.where]
+            ordered = target[piece.scales] if space.ndim == 3 else target[piece.scales].swapaxes(1, 2)
+            part = ordered[(slice(None), *piece.where)]
             part[...] = cast(Array, value).reshape(part.shape)
     return 0.0 if space.interpolation is None else space.interpolation.bound
 
 
 def piece_eigenvalues(components: Sequence[Array], fast: ModuleType | None) -> Eigenvalues:
-    """Return λ1, λ2, λ3 of flat components, each (pixels,), by compiled kernels where those serve."""
+    """Return λ1, λ2, λ3 of components, each (scales, pixels), by compiled kernels where those serve."""
     if fast is None:
         return eigenvalues(components)
     small, big = np.empty_like(components[0]), np.empty_like(components[0])
+    flat = [each.reshape(-1) for each in components]
     if len(components) == 3:
-        fast.eigenvalues_2d(*components, small, big)
+        fast.eigenvalues_2d(*flat, small.reshape(-1), big.reshape(-1))
         return None, small, big
     first = np.empty_like(small)
-    fast.eigenvalues_3d(*components, first, small, big)
+    fast.eigenvalues_3d(*flat, first.reshape(-1), small.reshape(-1), big.reshape(-1))
     return first, small, big

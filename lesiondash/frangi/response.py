@@ -80,9 +80,9 @@ def _filter(
     for images, space in scale_spaces(pixels, setting):
         best, winner = (place(np.zeros(space.pixels.shape, t), setting.device) for t in (pixels.dtype, np.int32))
         for piece in space.pieces():
-            values = _flat(piece_eigenvalues(piece.components, fast), 1)
+            values = piece_eigenvalues(piece.components, fast)
             part, number = best[piece.where].reshape(-1), winner[piece.where].reshape(-1)
-            _merge(values, params, piece.scale, part, number, fast)
+            _merge(values, params, piece.scales.start, part, number, fast)
         for target, found in ((response, best), (index, winner)):
             target[images] = fetch(found) if space.ndim == 3 else fetch(found).swapaxes(0, 1)
     return FrangiResult(response.reshape(shape), index.reshape(shape), setting.sigmas)
@@ -214,6 +214,6 @@ def _to_unit_norm(pixels: FloatArray, setting: Setting) -> FloatArray:
             if space.ndim == 3:
                 peaks = np.maximum(peaks, fetch(norm.max()))
             else:
-                part = fetch(norm).reshape(-1, *space.pixels.shape[1:]).max(axis=(0, 2))
+                part = fetch(norm).reshape(-1, *space.pixels.shape[1:]).max(axis=(0, 2))  # over scales and rows
                 peaks[images, 0, 0] = np.maximum(peaks[images, 0, 0], part)
     return np.asarray(pixels / np.where(peaks > 0, np.sqrt(peaks), 1), pixels.dtype)

@@ -27,8 +27,8 @@ from lesiondash.frangi.interpolation import Interpolation
 CHUNK_PX = 65536
 """Pixels of a batch that are filtered together; with three components, what the second cache holds."""
 DEVICE_CHUNK_PX = 1 << 24
-GROUP = 6
-"""Interpolated scales that one product makes."""
+TILE_PX = 8192
+"""Pixels of which all scales are interpolated at once."""
 SLAB = 4
 """Slices of a volume that share one product along z."""
 
@@ -42,9 +42,9 @@ VOLUME: tuple[Pairs, ...] = (PLANE, ((1, 0), (0, 1)), ((0, 0),))
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Hessian components of one scale on part of the image: each (pixels,), the part being `image[where]`, flat."""
+    """Hessian components of some scales on part of the image: each (scales, pixels), of `image[where]`, flat."""
 
-    scale: int
+    scales: slice
     where: tuple[int | slice, ...]
     components: tuple[Array, ...]
 
@@ -81,7 +81,8 @@ class ScaleSpace:
         elif self.interpolation is None:
             for rows in self._parts():
                 for k in range(len(self.sigmas_px)):
-                    yield Piece(k, (rows,), tuple(self._components(self._source(k), k, rows, PLANE)))
+                    found = self._components(self._source(k), k, rows, PLANE)
+                    yield Piece(slice(k, k + 1), (rows,), tuple(each[None] for each in found))
         else:
             yield from self._interpolated(self.interpolation)
 
@@ -89,18 +90,20 @@ class ScaleSpace:
         """Filter at a few scales; the others' components are fixed combinations of theirs."""
         xp = namespace(self.pixels)
         weights, total = self._place(plan.weights), len(self.sigmas_px)
+        line = self.pixels.shape[1] * self.pixels.shape[2]
+        step = max(1, TILE_PX // line) if self.device is None else self.pixels.shape[0]
         for rows in self._parts():
-            pixels = (rows.stop - rows.start) * self.pixels.shape[1] * self.pixels.shape[2]
-            exact = self._buffer("exact", 3, (len(plan.exact), len(PLANE) * pixels))
-            for row, k in zip(exact.reshape(-1, len(PLANE), pixels), plan.exact, strict=True):
-                for number, each in enumerate(self._components(self._source(k), k, rows, PLANE)):
-                    row[number] = each
-            for start in range(0, total, GROUP):
-                several = weights[start : start + GROUP]
-                made = self._buffer("made", 3, (len(several), exact.shape[1]))
-                xp.matmul(several, exact, out=made)
-                for k, each in enumerate(made, start):
-                    yield Piece(k, (rows,), tuple(each.reshape(len(PLANE), -1)))
+            exact = self._buffer("exact", 3, (len(PLANE), len(plan.exact), (rows.stop - rows.start) * line))
+            for number, k in enumerate(plan.exact):
+                for target, found in zip(exact, self._components(self._source(k), k, rows, PLANE), strict=True):
+                    target[number] = found
+            for start in range(rows.start, rows.stop, step):
+                tile = slice(start, min(start + step, rows.stop))
+                pixels = slice((tile.start - rows.start) * line, (tile.stop - rows.start) * line)
+                made = self._buffer("made", 3, (len(PLANE), total, pixels.stop - pixels.start))
+                for target, known in zip(made, exact, strict=True):
+                    xp.matmul(weights, known[:, pixels], out=target)
+                yield Piece(slice(0, total), (tile,), tuple(made))
 
     def _of_volume(self, k: int) -> Iterator[Piece]:
         source = self._source(k)
@@ -111,11 +114,11 @@ class ScaleSpace:
             for number in range(weights.shape[1]):
                 for rows in self._parts():
                     components = [
-                        each
+                        each[None]
                         for order, pairs in enumerate(VOLUME)
                         for each in self._components(along_z[order, number][:, None], k, rows, pairs)
                     ]
-                    yield Piece(k, (slab.rows.start + number, rows), tuple(components))
+                    yield Piece(slice(k, k + 1), (slab.rows.start + number, rows), tuple(components))
 
     def _components(self, source: Array, k: int, rows: slice, orders: Pairs) -> list[Array]:
         """Differentiate slices (rows or cosines, images, columns or cosines) by y, then by x; each (pixels,)."""
@@ -174,7 +177,7 @@ class ScaleSpace:
         height, width = self._plane
         counts = [self._counts(k) for k in range(len(self.sigmas_px)) if self._spectral[k]]
         along_y, along_x = (
-            self._place(cosines(size, self._dtype))[: max(each[axis] for each in counts)]
+            self._place(cosines(size, max(each[axis] for each in counts), self._dtype))
             for axis, size in enumerate((height, width))
         )
         by_x = self.pixels @ along_x.T

@@ -27,7 +27,7 @@ def hessians(image: Image, sigmas: tuple[float, ...], spacing: Any, tolerance: f
             rows = piece.where[0]
             assert isinstance(rows, slice)
             for number, each in enumerate(piece.components):
-                found[piece.scale, number, rows.start * width : rows.stop * width] = each
+                found[piece.scales, number, rows.start * width : rows.stop * width] = each
     return found
 
 

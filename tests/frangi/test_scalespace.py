@@ -27,8 +27,8 @@ def components(
     for images, space in scale_spaces(pixels, Setting(sigmas, spacing, None, device)):
         for piece in space.pieces():
             for number, each in enumerate(piece.components):
-                target = found[piece.scale, number, images]
-                part = (target if space.ndim == 3 else target.swapaxes(0, 1))[piece.where]
+                target = found[piece.scales, number, images]
+                part = (target if space.ndim == 3 else target.swapaxes(1, 2))[(slice(None), *piece.where)]
                 assert np.isnan(part).all()  # each pixel once
                 part[...] = fetch(each).reshape(part.shape)
     return found
