@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import Any
 
@@ -56,3 +57,13 @@ def test_unknown_device(device: Any) -> None:
     pytest.importorskip("torch")
     with pytest.raises(FilterError, match=device):
         frangi.frangi_filter(np.eye(20), FrangiParams(sigmas=(1.0,)), device=device)
+
+
+def test_neither_torch_nor_numba_comes_with_the_import() -> None:
+    code = (
+        "import sys, numpy; from lesiondash.frangi import HessianStack; from lesiondash import FrangiParams; "
+        "params = FrangiParams(sigmas=(1.0, 2.0)); "
+        "HessianStack.compute(numpy.eye(9), params.sigmas, dtype='f4').respond(params); "
+        "heavy = {'torch', 'numba', 'scipy'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
