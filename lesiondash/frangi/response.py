@@ -38,7 +38,7 @@ def frangi_filter(
 
     image: (h, w), (n, h, w) or (z, y, x), finite; meant for a CT window mapped to [0, 1], as gamma is in units of
     that window (values outside are taken as they are). spacing_mm: (y, x) or (z, y, x); params.sigmas are then in
-    mm, else in px. dtype: float64, or float32, which is some ten times as fast and within 1e-5 wherever the
+    mm, else in px. dtype: float64, or float32, which is some five times as fast and within 1e-5 wherever the
     response does not jump. tolerance, device, compile: see `HessianStack.compute`; here float32 also waits for
     compiled kernels where the work is worth it. per_scale: return each scale's response too.
     Returns a response in [0, 1] of that dtype and the index of the winning scale, both of the image's shape. No
