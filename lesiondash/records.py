@@ -29,6 +29,8 @@ SPLITS: tuple[str, ...] = ("train", "validation", "test")
 SearchScope = Literal["all", "same", "cross"]
 SCOPES: tuple[SearchScope, ...] = ("all", "same", "cross")
 
+Formula = Literal["promotion", "strict", "objectness", "skimage"]
+
 FloatArray = npt.NDArray[np.floating[Any]]
 
 
@@ -157,7 +159,9 @@ class FrangiParams:
     alpha, beta: sensitivity to R_A and R_B (no unit). gamma: sensitivity to the structure norm S, in units of the
     [0, 1] image. sigmas: scales in pixels, or in mm where a spacing is given. rho in [0, 1]: 0 is the printed
     formula, 1 promotes λ1 and λ2 to the next higher eigenvalue. polarity: which structures respond.
-    normalise divides by the largest value that alpha allows. Values are checked by `frangi_filter`.
+    normalise divides by the largest value that alpha allows. formula: how the eigenvalues make the response, see
+    `lesiondash.frangi.response`. Values are checked by `frangi_filter`; named settings are in
+    `lesiondash.frangi.presets`.
     """
 
     alpha: float = 1.0
@@ -167,6 +171,7 @@ class FrangiParams:
     rho: float = 1.0
     polarity: Literal["bright", "dark", "both"] = "bright"
     normalise: bool = False
+    formula: Formula = "promotion"
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,12 +179,13 @@ class FrangiResult:
     """Response and winning scale of the filter.
 
     response: float, shape of the image, in [0, 1]; scale_index: int, same shape, index into sigmas of the largest
-    response (first on ties, 0 where the response is 0).
+    response (first on ties, 0 where the response is 0). responses: that of each scale, (scales, *image), on request.
     """
 
     response: FloatArray
     scale_index: npt.NDArray[np.integer[Any]]
     sigmas: tuple[float, ...]
+    responses: FloatArray | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,93 @@
+"""What the filter accepts: an image, scales and a spacing inside their domains, or a `FilterError` that names them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lesiondash.errors import FilterError
+from lesiondash.records import FloatArray
+
+MEMORY_LIMIT_MB = 4096
+"""Arrays larger than this, in MB of 10⁶ bytes, are refused with the size that they would need."""
+
+
+def checked_image(
+    image: npt.ArrayLike, dtype: npt.DTypeLike, ndim: int = 2, arrays: int = 1, instead: str = "take a part of it"
+) -> FloatArray:
+    """Return the image as a new float array (n, h, w) or (z, y, x), its middle value moved to 0.
+
+    Derivatives ignore a constant; without the middle of each image they do so exactly, also in a flat image.
+    arrays: how many of its size the work will hold. Raises `FilterError` for an image that is not finite real
+    numbers of the right shape, or, before anything is copied, for arrays beyond `MEMORY_LIMIT_MB`.
+    """
+    if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise FilterError(f"The filter computes in float32 or float64, not in {np.dtype(dtype)}.")
+    if ndim not in (2, 3):
+        raise FilterError(f"ndim is {ndim!r}; 2 filters slices, 3 a volume.")
+    try:
+        raw = np.asarray(image)
+    except ValueError as error:
+        raise FilterError("The image is not a rectangle of numbers; give an array (h, w) or (n, h, w).") from error
+    if raw.dtype.kind not in "biuf":
+        raise FilterError(f"The image holds {raw.dtype} values, not real numbers; give pixels in [0, 1].")
+    if ndim == 2 and raw.ndim not in (2, 3):
+        raise FilterError(f"The image has shape {raw.shape}; give a slice (h, w) or a batch of them (n, h, w).")
+    if ndim == 3 and raw.ndim != 3:
+        raise FilterError(f"The image has shape {raw.shape}; give a volume (z, y, x), or ndim=2 for slices.")
+    if raw.size == 0:
+        raise FilterError(f"The image has shape {raw.shape} and holds no pixel.")
+    needed = raw.size * np.dtype(dtype).itemsize * arrays
+    if needed > MEMORY_LIMIT_MB * 1_000_000:
+        shape = " × ".join(map(str, raw.shape))
+        raise FilterError(
+            f"An image of {shape} needs {needed / 1e6:,.0f} MB here, more than the limit of {MEMORY_LIMIT_MB:,} MB; "
+            f"{instead}."
+        )
+    with np.errstate(over="ignore"):
+        pixels = raw.astype(dtype)
+    axes = None if ndim == 3 else (-2, -1)
+    low, high = pixels.min(axis=axes, keepdims=True), pixels.max(axis=axes, keepdims=True)
+    # An extreme is finite only if every pixel is: NaN passes through both.
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        broken = ~np.isfinite(pixels)
+        raise FilterError(
+            f"{np.count_nonzero(broken)} pixels of the image are not finite (the first is {pixels[broken][0]}); "
+            "replace them."
+        )
+    pixels -= low / 2 + high / 2
+    return pixels if pixels.ndim == 3 else pixels[None]
+
+
+def checked_sigmas(sigmas: Sequence[float]) -> tuple[float, ...]:
+    """Return the scales as floats; raises `FilterError` unless there is one and all are above 0."""
+    try:
+        scales = tuple(float(sigma) for sigma in sigmas)
+    except (TypeError, ValueError) as error:
+        raise FilterError(f"The scales {sigmas!r} are not numbers; give sigmas such as (1, 2, 3).") from error
+    if not scales:
+        raise FilterError("The list of scales () is empty; give at least one sigma.")
+    for sigma in scales:
+        if not (math.isfinite(sigma) and sigma > 0):
+            raise FilterError(f"The scale sigma = {sigma:g} is not above 0; give scales such as 1 to 9.")
+    return scales
+
+
+def checked_spacing(spacing_mm: Sequence[float] | None, ndim: int = 2) -> tuple[float, ...]:
+    """Return the spacing of each axis, 1 where none is given; raises `FilterError` unless all are above 0."""
+    if spacing_mm is None:
+        return (1.0,) * ndim
+    form = "(y, x)" if ndim == 2 else "(z, y, x)"
+    try:
+        steps = tuple(float(step) for step in spacing_mm)
+    except (TypeError, ValueError) as error:
+        raise FilterError(f"The spacing {spacing_mm!r} is not numbers; give {form} in mm.") from error
+    if len(steps) != ndim:
+        raise FilterError(f"The spacing {spacing_mm!r} has {len(steps)} values; give {form} in mm.")
+    if not all(math.isfinite(step) and step > 0 for step in steps):
+        text = ", ".join(f"{step:g}" for step in steps)
+        raise FilterError(f"The spacing ({text}) mm is not above 0; give {form} in mm.")
+    return steps

@@ -1,0 +1,232 @@
+"""Named settings of the filter, and settings as Python, YAML and a link: each says itself and comes back the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from lesiondash.errors import FilterError
+from lesiondash.frangi.formulas import check_params
+from lesiondash.records import DEFAULT_SIGMAS, FrangiParams
+
+MAX_SCALES = 1000
+
+PRESETS: dict[str, FrangiParams] = {
+    "paper": FrangiParams(),
+    "literal": FrangiParams(rho=0.0, formula="strict"),
+    "balanced": FrangiParams(rho=0.68),
+    "objectness": FrangiParams(formula="objectness"),
+    "released-code": FrangiParams(beta=5.0, gamma=2e-8, sigmas=(2.0, 3.0), polarity="dark", normalise=True),
+    "skimage": FrangiParams(formula="skimage"),
+}
+"""Settings by name; `MEANINGS` says what each is for."""
+
+MEANINGS: dict[str, str] = {
+    "paper": "Appendix A of Qi et al. 2023 as read here, eigenvalues fully promoted (ρ = 1): contours.",
+    "literal": "The printed formula without promotion (ρ = 0); 0 where λ2 or λ3 has the other sign.",
+    "balanced": "ρ = 0.68, at which a blob and a contour of the same strength respond alike.",
+    "objectness": "The larger of blob and plate, Antiga 2007: either against everything between.",
+    "released-code": "The parameters in the authors' released code, which saturate to a map of signs.",
+    "skimage": "What skimage.filters.frangi returns for these parameters, for audit: no σ², its borders.",
+}
+
+
+def preset(name: str) -> FrangiParams:
+    """Return the named setting; raises `FilterError`, listing the names, for an unknown one.
+
+    >>> preset("balanced").rho
+    0.68
+    """
+    if name not in PRESETS:
+        raise FilterError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def preset_of(params: FrangiParams) -> str | None:
+    """Return the name of the preset that these parameters are, or None.
+
+    >>> preset_of(FrangiParams())
+    'paper'
+    """
+    return next((name for name, each in PRESETS.items() if each == params), None)
+
+
+def sweep(first: float, last: float, step: float) -> tuple[float, ...]:
+    """Return scales from `first` to `last`, the end included where a whole number of steps leads to it.
+
+    Raises `FilterError` for an empty sweep or more than `MAX_SCALES`.
+
+    >>> sweep(1, 2, 0.25)
+    (1.0, 1.25, 1.5, 1.75, 2.0)
+    """
+    if not (all(map(math.isfinite, (first, last, step))) and 0 < first <= last and step > 0):
+        raise FilterError(
+            f"The sweep {first:g} to {last:g} by {step:g} is empty; take 0 < from ≤ to and a step above 0."
+        )
+    count = (last - first) / step + 1e-9
+    if count >= MAX_SCALES:
+        raise FilterError(f"The sweep has {count + 1:.0f} scales, more than {MAX_SCALES}; take a larger step.")
+    return tuple(round(first + k * step, 10) for k in range(int(count) + 1))
+
+
+def to_python(params: FrangiParams) -> str:
+    """Return Python that makes these parameters, as `params`; only what differs from the defaults is named.
+
+    >>> print(to_python(FrangiParams(rho=0.68)))
+    from lesiondash import FrangiParams
+    <BLANKLINE>
+    params = FrangiParams(rho=0.68)
+    """
+    default = FrangiParams()
+    parts, imports = [], "from lesiondash import FrangiParams\n"
+    for each in fields(params):
+        value = getattr(params, each.name)
+        if value == getattr(default, each.name):
+            continue
+        swept = _as_sweep(value) if each.name == "sigmas" else None
+        if swept is None:
+            parts.append(f"{each.name}={value!r}")
+        else:
+            imports += "from lesiondash.frangi.presets import sweep\n"
+            parts.append(f"sigmas=sweep({', '.join(map(repr, swept))})")
+    return f"{imports}\nparams = FrangiParams({', '.join(parts)})"
+
+
+def to_yaml(params: FrangiParams) -> str:
+    """Return every parameter as a YAML mapping, readable by `from_yaml` also when defaults change.
+
+    >>> print(to_yaml(FrangiParams()), end="")
+    alpha: 1.0
+    beta: 0.6
+    gamma: 0.0444
+    sigmas: {from: 1.0, to: 9.0, step: 0.2}
+    rho: 1.0
+    polarity: bright
+    normalise: false
+    formula: promotion
+    """
+    import yaml
+
+    values = asdict(params)
+    swept = _as_sweep(params.sigmas)
+    values["sigmas"] = list(params.sigmas) if swept is None else dict(zip(("from", "to", "step"), swept, strict=True))
+    return str(yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=1000))
+
+
+def from_yaml(text: str) -> FrangiParams:
+    """Return the parameters that a YAML mapping describes; names left out keep their defaults.
+
+    sigmas: a list, or a mapping of from, to and step. Raises `FilterError` for text that is not such a mapping, an
+    unknown or repeated name, or a value outside its domain.
+    """
+    import yaml
+
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise FilterError(f"The settings are not YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(found, dict):
+        raise FilterError("The settings are not a mapping; give lines such as `beta: 0.6`.")
+    _refuse_repeats([key.value for key, _ in node.value])
+    return _from_values(found)
+
+
+def to_link(params: FrangiParams) -> str:
+    """Return every parameter as the query of a link.
+
+    >>> to_link(FrangiParams())
+    'alpha=1.0&beta=0.6&gamma=0.0444&sigmas=1.0:9.0:0.2&rho=1.0&polarity=bright&normalise=false&formula=promotion'
+    """
+    values = asdict(params)
+    swept = _as_sweep(params.sigmas)
+    values["sigmas"] = ",".join(map(repr, params.sigmas)) if swept is None else ":".join(map(repr, swept))
+    values["normalise"] = str(params.normalise).lower()
+    return urlencode(values, safe=":,")
+
+
+def from_link(query: str) -> FrangiParams:
+    """Return the parameters in a link's query, with or without its question mark; the others keep their defaults.
+
+    Raises `FilterError` for an unknown or repeated name, or a value outside its domain.
+
+    >>> from_link("?rho=0.68&sigmas=1,2.5").sigmas
+    (1.0, 2.5)
+    """
+    try:
+        pairs = parse_qsl(query.removeprefix("?"), keep_blank_values=True, strict_parsing=bool(query.removeprefix("?")))
+    except ValueError as error:
+        raise FilterError(f"The link's settings {query!r} cannot be read; give pairs such as beta=0.6.") from error
+    _refuse_repeats([name for name, _ in pairs])
+    values: dict[str, Any] = dict(pairs)
+    if "sigmas" in values:
+        text = values["sigmas"]
+        if ":" in text:
+            ends = text.split(":")
+            if len(ends) != 3:
+                raise FilterError(f"The sigmas {text!r} are not from:to:step, as 1:9:0.2.")
+            values["sigmas"] = dict(zip(("from", "to", "step"), ends, strict=True))
+        else:
+            values["sigmas"] = text.split(",")
+    if "normalise" in values:
+        values["normalise"] = {"true": True, "false": False}.get(values["normalise"], values["normalise"])
+    return _from_values(values)
+
+
+def _from_values(values: Mapping[Any, Any]) -> FrangiParams:
+    known = {each.name for each in fields(FrangiParams)}
+    strange = [str(name) for name in values if name not in known]
+    if strange:
+        raise FilterError(f"There is no parameter {', '.join(strange)}; the filter has {', '.join(sorted(known))}.")
+    read: dict[str, Any] = dict(values)
+    for name in ("alpha", "beta", "gamma", "rho"):
+        if name in read and not (name == "gamma" and read[name] == "auto"):
+            read[name] = _number(name, read[name])
+    if "sigmas" in read:
+        read["sigmas"] = _sigmas(read["sigmas"])
+    params = FrangiParams(**read)
+    check_params(params)
+    return params
+
+
+def _sigmas(value: Any) -> tuple[float, ...]:
+    if isinstance(value, Mapping):
+        if set(value) != {"from", "to", "step"}:
+            raise FilterError(f"The sweep of sigmas has {', '.join(map(str, value))}; give from, to and step.")
+        return sweep(*(_number(f"sigmas {name}", value[name]) for name in ("from", "to", "step")))
+    if not isinstance(value, list | tuple):
+        raise FilterError(f"sigmas is {value!r}; give a list of scales, or from, to and step.")
+    if len(value) > MAX_SCALES:
+        raise FilterError(f"There are {len(value)} scales, more than {MAX_SCALES}.")
+    return tuple(_number("sigma", each) for each in value)
+
+
+def _number(name: str, value: Any) -> float:
+    # YAML 1.1 reads 2e-8, which has no point, as text.
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise FilterError(f"{name} is {value!r}, not a number.")
+    try:
+        return float(value)
+    except (ValueError, OverflowError) as error:
+        raise FilterError(f"{name} is {value!r}, not a number.") from error
+
+
+def _as_sweep(sigmas: tuple[float, ...]) -> tuple[float, float, float] | None:
+    """Return from, to and step where `sweep` makes exactly these scales of them."""
+    if len(sigmas) < 3:
+        return None
+    if sigmas == DEFAULT_SIGMAS:
+        return 1.0, 9.0, 0.2
+    ends = float(sigmas[0]), float(sigmas[-1]), round(float(sigmas[1] - sigmas[0]), 10)
+    if not (0 < ends[0] <= ends[1] and ends[2] > 0 and (ends[1] - ends[0]) / ends[2] < MAX_SCALES - 1):
+        return None
+    return ends if sweep(*ends) == tuple(sigmas) else None
+
+
+def _refuse_repeats(names: list[Any]) -> None:
+    repeated = sorted({str(name) for name in names if names.count(name) > 1})
+    if repeated:
+        raise FilterError(f"The settings name {', '.join(repeated)} more than once.")

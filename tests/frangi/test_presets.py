@@ -1,0 +1,151 @@
+"""Presets by name, and settings that come back the same from Python, YAML and a link."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scenes import scene
+
+from lesiondash.errors import FilterError
+from lesiondash.frangi.formulas import check_params
+from lesiondash.frangi.presets import (
+    MEANINGS,
+    PRESETS,
+    from_link,
+    from_yaml,
+    preset,
+    preset_of,
+    sweep,
+    to_link,
+    to_python,
+    to_yaml,
+)
+from lesiondash.frangi.response import frangi_filter
+from lesiondash.records import DEFAULT_SIGMAS, FrangiParams
+
+positive = st.floats(1e-12, 1e6)
+settings = st.builds(
+    FrangiParams,
+    alpha=positive,
+    beta=positive,
+    gamma=positive | st.just("auto"),
+    sigmas=st.lists(st.floats(0.1, 50), min_size=1, max_size=6).map(tuple)
+    | st.sampled_from([DEFAULT_SIGMAS, sweep(2, 4, 0.5)]),
+    rho=st.floats(0, 1),
+    polarity=st.sampled_from(["bright", "dark", "both"]),
+    normalise=st.booleans(),
+    formula=st.sampled_from(["promotion", "strict", "objectness", "skimage"]),
+)
+
+
+@given(settings)
+def test_settings_come_back_the_same(params: FrangiParams) -> None:
+    made: dict[str, Any] = {}
+    exec(to_python(params), made)
+    assert made["params"] == params
+    assert from_yaml(to_yaml(params)) == params
+    assert from_link(to_link(params)) == params
+    assert from_link("?" + to_link(params)) == params
+
+
+def test_presets_are_valid_named_and_explained() -> None:
+    assert list(PRESETS) == list(MEANINGS)
+    assert len(set(PRESETS.values())) == len(PRESETS)
+    image = scene(0, (30, 40))
+    for name, params in PRESETS.items():
+        check_params(params)
+        assert preset(name) is params
+        assert preset_of(params) == name
+        response = frangi_filter(image, params).response
+        assert response.min() >= 0
+        assert 0 < response.max() <= 1
+    assert preset_of(FrangiParams(beta=0.61)) is None
+    assert PRESETS["paper"] == FrangiParams()
+
+
+def test_balanced_sees_blob_and_contour_alike() -> None:
+    y, x = np.mgrid[:81, :81] - 40
+    params = FrangiParams(rho=PRESETS["balanced"].rho, gamma=1e-4, sigmas=(3.0,))
+    blob, ridge = np.exp(-(x**2 + y**2) / 18), np.exp(-(x**2) / 18)
+    ratio = [frangi_filter(each, params).response[40, 40] for each in (blob, ridge)]
+    assert ratio[0] == pytest.approx(ratio[1], rel=0.03)
+
+
+def test_released_parameters_saturate() -> None:
+    response = frangi_filter(scene(), PRESETS["released-code"]).response
+    assert ((response < 0.02) | (response > 0.97)).all()
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(FilterError, match="paper, literal, balanced"):
+        preset("best")
+
+
+def test_sweep() -> None:
+    assert sweep(1, 9, 0.2) == DEFAULT_SIGMAS
+    assert sweep(2, 2, 1) == (2.0,)
+    assert sweep(1, 2, 0.3) == (1.0, 1.3, 1.6, 1.9)
+    for bad in ((0, 2, 1), (2, 1, 1), (1, 2, 0), (1, float("inf"), 1), (float("nan"), 2, 1)):
+        with pytest.raises(FilterError, match="sweep"):
+            sweep(*bad)
+    with pytest.raises(FilterError, match="larger step"):
+        sweep(1, 9, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sharpness: 1", "no parameter sharpness"),
+        ("beta: 1\nbeta: 2", "beta more than once"),
+        ("beta: [1]", r"beta is \[1\]"),
+        ("beta: true", "beta is True"),
+        ("beta: .nan", "beta is nan"),
+        ("- 1", "not a mapping"),
+        ("", "not a mapping"),
+        ("{", "not YAML"),
+        ("!!python/object/apply:os.getcwd []", "not YAML"),
+        ("sigmas: {from: 1}", "from, to and step"),
+        ("sigmas: 3", "list of scales"),
+        ("sigmas: []", "empty"),
+        ("sigmas: [1, wide]", "wide"),
+        ("sigmas: {from: 1, to: 9, step: 0}", "sweep"),
+        ("gamma: half", "half"),
+        ("normalise: 3", "normalise is 3"),
+        ("polarity: 1", "polarity is 1"),
+        ("formula: [1]", "formula"),
+    ],
+)
+def test_refuses_yaml(text: str, words: str) -> None:
+    with pytest.raises(FilterError, match=words):
+        from_yaml(text)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("sharpness=1", "no parameter sharpness"),
+        ("beta=1&beta=2", "beta more than once"),
+        ("beta=", "beta is ''"),
+        ("beta", "cannot be read"),
+        ("beta=inf", "beta is inf"),
+        ("rho=2", "rho is 2"),
+        ("sigmas=1:2", "from:to:step"),
+        ("sigmas=1,,2", "sigma is ''"),
+        ("sigmas=-1", "sigma = -1"),
+        ("normalise=1", "normalise is '1'"),
+        ("sigmas=" + ",".join(["1"] * 1001), "1001 scales"),
+    ],
+)
+def test_refuses_a_link(query: str, words: str) -> None:
+    with pytest.raises(FilterError, match=words):
+        from_link(query)
+
+
+def test_nothing_said_is_the_default() -> None:
+    assert from_link("") == from_link("?") == from_yaml("{}") == FrangiParams()
+    assert from_yaml("gamma: 2e-8").gamma == 2e-8
+    assert from_link("sigmas=1:9:0.2&gamma=auto").gamma == "auto"
