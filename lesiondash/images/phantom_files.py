@@ -40,7 +40,7 @@ COLUMNS = (
 def write_png(path: Path, hu: npt.NDArray[np.int16]) -> None:
     """Write a slice as DeepLesion does: 16-bit grey, pixel = HU + 32768."""
     pixels = (hu.astype(np.int32) + PNG_OFFSET).astype(np.uint16)
-    Image.fromarray(pixels).save(path, compress_level=6)
+    Image.fromarray(pixels).save(path, compress_level=5)
 
 
 def table_row(study: Study, finding: Finding, split: int, slices: tuple[int, int]) -> list[str]:

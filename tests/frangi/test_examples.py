@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("name", ["hessian", "interpolation", "presets", "response"])
+@pytest.mark.parametrize("name", ["explain", "hessian", "interpolation", "presets", "response"])
 def test_examples(name: str) -> None:
     failed, tried = doctest.testmod(import_module(f"lesiondash.frangi.{name}"))
     assert tried > 0
