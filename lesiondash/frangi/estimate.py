@@ -26,8 +26,8 @@ def estimate(
     """Return `params` with scales and γ that fit a lesion in the middle of an image.
 
     image: (h, w) in [0, 1]; size_px: the lesion's height and width. A disc of radius R answers strongest at σ = R/√2
-    and its rim at smaller scales (closed forms of σ²-normalised Hessians), so the sweep runs from a third of that for the
-    shorter side to it for the longer, plus a quarter. γ lets the lesion's typical structure norm pass by half: the
+    and its rim at smaller scales (closed forms of σ²-normalised Hessians), so the sweep runs from a third of that for
+    the shorter side to it for the longer, plus a quarter. γ lets the lesion's typical structure norm pass by half: the
     median of S over the lesion, at each pixel's largest scale response, over 1.1774.
     Raises `FilterError` for a size that is not above 0 or a flat image.
     """
