@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lesiondash.dashboard.panels.frangi import FrangiPanel
+from lesiondash.frangi.presets import PRESETS, from_link, from_yaml
+
 
 @pytest.fixture(scope="module")
 def page(demonstration: Path) -> Any:
@@ -47,9 +50,70 @@ def test_response_follows_parameters(page: Any) -> None:
     page.load.open_case(page.store.cases[0].name)
     answer, pictures = page.frangi.respond(sliders(page))
     other, _ = page.frangi.respond(sliders(page, gamma=0.2))
-    assert [len(picture) for picture in pictures] == [64 * 64] * 3
+    assert [len(picture) for picture in pictures] == [64 * 64] * (3 + 9)
+    assert answer["strip"]["scales"] == list(range(0, 41, 5))
     assert other["peak"] < answer["peak"]
     assert page.state.params.gamma == 0.2
+
+
+def test_one_scale_alone_is_what_the_strip_shows(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    _, pictures = page.frangi.respond(sliders(page))
+    alone, shown = page.frangi.respond(sliders(page, scale=10))
+    strip = np.frombuffer(shown[3 + 2], np.uint8).astype(int)
+    assert np.abs(np.frombuffer(shown[1], np.uint8) - strip).max() <= 1
+    assert alone["peak"] <= page.frangi.respond(sliders(page))[0]["peak"]
+    assert shown[1] != pictures[1]
+
+
+def test_whole_slice(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    answer, pictures = page.frangi.respond(sliders(page, area="slice"))
+    height, width = page.store.scans[page.state.region.series_uid].series.hu.shape[1:]
+    assert answer["size"] == [height, width]
+    assert len(pictures[0]) == len(pictures[1]) == height * width
+    assert page.frangi.respond(sliders(page))[0]["size"] == [64, 64]
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_come_back_as_themselves(page: Any, name: str) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    values, _ = page.frangi.choose_preset({"name": name})
+    answer, _ = page.frangi.respond(sliders(page, **values["values"]))
+    assert answer["preset"] == name
+    assert from_link(answer["copies"]["link"]) == PRESETS[name] == from_yaml(answer["copies"]["YAML"])
+
+
+def test_the_terms_under_the_cursor_are_those_of_the_picture(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    answer, pictures = page.frangi.respond(sliders(page))
+    response = np.frombuffer(pictures[1], np.uint8).reshape(64, 64)
+    y, x = np.unravel_index(response.argmax(), response.shape)
+    terms, _ = page.frangi.probe({"x": int(x), "y": int(y), "scale": -1})
+    assert terms["response"] == pytest.approx(answer["peak"], rel=0.01)
+    assert terms["plate"] * terms["blob"] * terms["structure"] == pytest.approx(terms["response"], abs=1e-6)
+    assert page.frangi.probe({"x": 999, "y": 0}) is None
+    assert "outside" in page.state.notice.text
+
+
+def test_estimate_fits_the_box(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    small, _ = page.frangi.estimate(sliders(page))
+    answer, _ = page.frangi.respond(sliders(page, **small["values"]))
+    assert answer["peak"] > 0
+    assert small["values"]["beta"] == page.frangi.params.beta
+    page.state.region = None
+    assert page.frangi.estimate(sliders(page)) is None
+    assert "box" in page.state.notice.text
+
+
+def test_settings_of_a_link_are_taken_and_a_wrong_one_is_said(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUERY_STRING", "voila-theme=dark&rho=0.3&sigmas=1:4:0.5")
+    panel = FrangiPanel(page.state, page.store)
+    assert (panel.widget.values["rho"], panel.widget.values["sigma_to"]) == (0.3, 4.0)
+    monkeypatch.setenv("QUERY_STRING", "rho=7")
+    assert FrangiPanel(page.state, page.store).widget.values["rho"] == 1.0
+    assert "rho" in page.state.notice.text
 
 
 def test_impossible_sweep_is_said(page: Any) -> None:

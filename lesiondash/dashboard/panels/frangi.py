@@ -1,9 +1,12 @@
-"""Frangi: the filter's response to the region, following the sliders."""
+"""Frangi: the filter's response to the region or the slice, following the sliders."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+import threading
+from dataclasses import asdict, fields, replace
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 
@@ -11,67 +14,131 @@ from lesiondash.dashboard.state import Region, State, tells_errors
 from lesiondash.dashboard.store import Store
 from lesiondash.dashboard.widgets import Tuner
 from lesiondash.errors import FilterError
+from lesiondash.frangi.backend import warm_up
+from lesiondash.frangi.estimate import estimate
+from lesiondash.frangi.explain import explain
+from lesiondash.frangi.formulas import response_of
 from lesiondash.frangi.hessian import HessianStack
+from lesiondash.frangi.presets import MEANINGS, from_link, preset, preset_of, sweep, to_link, to_python, to_yaml
+from lesiondash.frangi.response import frangi_filter
 from lesiondash.images.crops import CROP_PX, crop, crop_side_mm
-from lesiondash.records import Box, FrangiParams
+from lesiondash.records import Box, FrangiParams, FrangiResult
 
 MAX_SCALES = 81
+STRIP = 9
+STRIP_PX = 64
+SLICE_TOLERANCE = 1e-4
+"""Of the Hessian, per unit of contrast: whole slices interpolate the scales between those computed."""
+AREAS = ("region", "slice")
 
 
 class FrangiPanel:
-    """Keeps what depends on region and scales alone, so that a slider costs only the element-wise part."""
+    """Keeps what depends on image and scales alone, so that a slider costs only the element-wise part."""
 
     def __init__(self, state: State, store: Store) -> None:
         self.state, self.store = state, store
+        self.params, link_error = _params_of_link(state.params)
         self._stack: HessianStack | None = None
         self._stack_of: tuple[Any, ...] | None = None
         self._image = np.zeros((CROP_PX, CROP_PX), np.float32)
         self._px_mm = 1.0
-        params = state.params
         self.widget = Tuner(
-            self.respond,
-            values={
-                "alpha": params.alpha,
-                "beta": params.beta,
-                "gamma": params.gamma,
-                "rho": params.rho,
-                "polarity": params.polarity,
-                "sigma_from": params.sigmas[0],
-                "sigma_to": params.sigmas[-1],
-                "sigma_step": 0.2,
-            },
+            {"params": self.respond, "probe": self.probe, "preset": self.choose_preset, "estimate": self.estimate},
+            values={**values_of(self.params), "area": "region", "scale": -1},
+            presets=[{"name": name, "meaning": meaning} for name, meaning in MEANINGS.items()],
         )
+        if link_error:
+            state.say(link_error, "error")
         state.observe(self._refresh, ["region", "window", "slice_index", "focus"])
 
     @tells_errors
     def respond(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
-        """Filter the region with the sliders' values; returns a description and the pictures' bytes."""
+        """Filter with the sliders' values; returns a description and the pictures' bytes.
+
+        Pictures, uint8 (h, w): the image, the response over its peak, the winning scale's number from 1 (0 where hardly
+        anything answers), then the responses of up to nine scales, thinned out.
+        """
         params = params_from(message)
         region = self._region()
         if region is None:
             return None
-        self._prepare(region, params.sigmas)
-        assert self._stack is not None
-        result = self._stack.respond(params)
-        self.state.params = params
+        self._prepare(region, params, str(message.get("area", "region")))
+        result, strip = self._filter(params, int(message.get("scale", -1)))
+        self.params = self.state.params = params
         peak = float(result.response.max())
-        scale = result.scale_index.astype(np.float32) / max(len(params.sigmas) - 1, 1)
-        pictures = [
-            self._image,
-            result.response / max(peak, 1e-12),
-            np.where(result.response > 0.02 * peak, scale, 0),
-        ]
-        return (
-            {
-                "size": CROP_PX,
-                "peak": peak,
-                "px_mm": self._px_mm,
-                "scales": len(params.sigmas),
-                "sigma_px": [params.sigmas[0], params.sigmas[-1]],
-                "gamma_hu": float(params.gamma) * self.state.window.width_hu if params.gamma != "auto" else 0,
-            },
-            [(np.clip(picture, 0, 1) * 255).astype(np.uint8).tobytes() for picture in pictures],
-        )
+        scale = np.where(result.response > 0.02 * peak, result.scale_index + 1, 0)
+        numbers, pictures = strip
+        description = {
+            "size": list(self._image.shape),
+            "peak": peak,
+            "px_mm": self._px_mm,
+            "sigmas": [round(sigma, 3) for sigma in params.sigmas],
+            "strip": {"scales": numbers, "size": list(pictures.shape[1:])},
+            "gamma_hu": float(params.gamma) * self.state.window.width_hu if params.gamma != "auto" else 0,
+            "preset": preset_of(params) or "",
+            "copies": {"Python": to_python(params), "YAML": to_yaml(params), "link": "?" + to_link(params)},
+        }
+        top = max(peak, 1e-12)
+        bytes_of = [self._image * 255, result.response / top * 255, scale, *(pictures / top * 255)]
+        return description, [np.clip(picture, 0, 255).astype(np.uint8).tobytes() for picture in bytes_of]
+
+    @tells_errors
+    def probe(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
+        """Take the response at a pixel apart; returns its terms."""
+        if self._stack is None or self.params.formula not in ("promotion", "strict"):
+            return None
+        scale = int(message.get("scale", -1))
+        place = int(message["y"]), int(message["x"])
+        terms = explain(self._stack, self.params, place, scale if scale >= 0 else None)
+        return {**asdict(terms), "sigma_mm": terms.sigma * self._px_mm, "x": place[1], "y": place[0]}, []
+
+    @tells_errors
+    def choose_preset(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        """Return the values of a named setting for the sliders to take."""
+        return {"values": values_of(preset(str(message["name"])))}, []
+
+    @tells_errors
+    def estimate(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        """Return scales and γ that fit the box, the other values as they are."""
+        region = self.state.region
+        if region is None:
+            raise FilterError("There is no box to estimate from; draw one round a lesion.")
+        scan = self.store.scans[region.series_uid]
+        spacing_mm = scan.series.spacing_mm[1:]
+        area = str(message.get("area", "region"))
+        self._prepare(region, params_from(message), "region")
+        px_mm = self._px_mm
+        size_mm = (region.box.size[1] * spacing_mm[0], region.box.size[0] * spacing_mm[1])
+        params = estimate(self._image, (size_mm[0] / px_mm, size_mm[1] / px_mm), params_from(message))
+        if area == "slice":  # the same scales in mm, in the slice's pixels
+            k = px_mm / spacing_mm[0]
+            ends = [max(0.4, round(end * k, 1)) for end in (params.sigmas[0], params.sigmas[-1])]
+            params = replace(params, sigmas=sweep(*ends, max(0.1, round((ends[1] - ends[0]) / 20, 1))))
+        return {"values": values_of(params)}, []
+
+    def _filter(
+        self, params: FrangiParams, scale: int
+    ) -> tuple[FrangiResult, tuple[list[int], np.ndarray[Any, np.dtype[np.float32]]]]:
+        """Respond at every scale, or show one alone; and the strip of single scales."""
+        step = max(1, -(-max(self._image.shape) // STRIP_PX))
+        numbers = sorted({round(k) for k in np.linspace(0, len(params.sigmas) - 1, STRIP)})
+        if self._stack is None:
+            every = frangi_filter(self._image, params, dtype=np.float32, per_scale=True)
+            assert every.responses is not None
+            result, strip = every, every.responses[numbers][:, ::step, ::step]
+            alone = every.responses[scale] if 0 <= scale < len(params.sigmas) else None
+        else:
+            result, stack = self._stack.respond(params), self._stack
+            plain = params if params.gamma != "auto" else replace(params, gamma=0.5 * float(stack.peak_norm) or 1.0)
+
+            def one(k: int, step: int = 1) -> Any:
+                return response_of(None, stack.small[k, ::step, ::step], stack.big[k, ::step, ::step], plain)
+
+            strip = np.stack([one(k, step) for k in numbers])
+            alone = one(scale) if 0 <= scale < len(params.sigmas) else None
+        if alone is not None:
+            result = replace(result, response=alone, scale_index=np.full(alone.shape, scale, np.int32))
+        return result, (numbers, strip)
 
     def _region(self) -> Region | None:
         """The box, or the middle of the slice where none is drawn on it yet."""
@@ -85,17 +152,32 @@ class FrangiPanel:
         index = min(max(self.state.slice_index, 0), len(series) - 1)
         return Region(focus.series_uid, index, Box(width / 2 - 8, height / 2 - 8, width / 2 + 8, height / 2 + 8))
 
-    def _prepare(self, region: Region, sigmas: tuple[float, ...]) -> None:
-        key = (replace(region, search=True), self.state.window, sigmas)
+    def _prepare(self, region: Region, params: FrangiParams, area: str) -> None:
+        if area not in AREAS:
+            raise FilterError(f"The filter shows the region or the slice, not {area!r}.")
+        shown = replace(region, search=True) if area == "region" else (region.series_uid, self._slice_index(region))
+        key = (area, shown, self.state.window, params.sigmas, params.formula == "skimage")
         if key == self._stack_of:
             return
         series = self.store.scans[region.series_uid].series
         spacing_mm = series.spacing_mm[1:]
-        hu = crop(series.hu[region.slice_index], region.box, spacing_mm=spacing_mm)
-        self._image = self.state.window.apply(hu)
-        self._px_mm = crop_side_mm(region.box, spacing_mm) / CROP_PX
-        self._stack = HessianStack.compute(self._image, sigmas, dtype=np.float32)
+        if area == "region":
+            hu = crop(series.hu[region.slice_index], region.box, spacing_mm=spacing_mm)
+            self._px_mm, tolerance = crop_side_mm(region.box, spacing_mm) / CROP_PX, None
+        else:
+            threading.Thread(target=warm_up, daemon=True).start()  # a slice is worth the compiled kernels' memory
+            hu, tolerance = series.hu[self._slice_index(region)], SLICE_TOLERANCE
+            self._px_mm = spacing_mm[0]
+        self._stack_of = None
+        self._image = self.state.window.apply(hu).astype(np.float32)
+        self._stack = None
+        if params.formula != "skimage":  # it takes derivatives of its own
+            self._stack = HessianStack.compute(self._image, params.sigmas, dtype=np.float32, tolerance=tolerance)
         self._stack_of = key
+
+    def _slice_index(self, region: Region) -> int:
+        count = len(self.store.scans[region.series_uid].series)
+        return min(max(self.state.slice_index, 0), count - 1)
 
     def _refresh(self, _: Any) -> None:
         """Let the widget ask again: only it knows which values the hand has reached."""
@@ -104,17 +186,46 @@ class FrangiPanel:
 
 def params_from(message: dict[str, Any]) -> FrangiParams:
     """Return the parameters that a message of sliders describes; raises `FilterError` for an impossible sweep."""
-    first, last, step = (float(message[f"sigma_{name}"]) for name in ("from", "to", "step"))
-    if not (0 < first <= last and step > 0):
-        raise FilterError("The scale sweep is empty; σ from must be above 0 and not above σ to.")
-    count = int((last - first) / step + 1e-9)
-    if count + 1 > MAX_SCALES:
-        raise FilterError(f"The sweep has {count + 1} scales, more than {MAX_SCALES}; take a larger step.")
+    sigmas = sweep(*(float(message[f"sigma_{name}"]) for name in ("from", "to", "step")))
+    if len(sigmas) > MAX_SCALES:
+        raise FilterError(f"The sweep has {len(sigmas)} scales, more than {MAX_SCALES}; take a larger step.")
     return FrangiParams(
         alpha=float(message["alpha"]),
         beta=float(message["beta"]),
         gamma=float(message["gamma"]),
         rho=float(message["rho"]),
         polarity=message["polarity"],
-        sigmas=tuple(round(first + k * step, 6) for k in range(count + 1)),
+        sigmas=sigmas,
+        normalise=bool(message.get("normalise", False)),
+        formula=message.get("formula", "promotion"),
     )
+
+
+def values_of(params: FrangiParams) -> dict[str, Any]:
+    """Return the sliders' values for parameters; scales that are no sweep become one from the first to the last."""
+    first, last = params.sigmas[0], params.sigmas[-1]
+    step = round(params.sigmas[1] - first, 6) if len(params.sigmas) > 1 else 1.0
+    return {
+        "alpha": params.alpha,
+        "beta": params.beta,
+        "gamma": params.gamma if params.gamma != "auto" else FrangiParams().gamma,
+        "rho": params.rho,
+        "polarity": params.polarity,
+        "sigma_from": first,
+        "sigma_to": last,
+        "sigma_step": step,
+        "normalise": params.normalise,
+        "formula": params.formula,
+    }
+
+
+def _params_of_link(default: FrangiParams) -> tuple[FrangiParams, str]:
+    """Return the settings that the page's address carries, and what is wrong with them; voila hands the query on."""
+    names = {each.name for each in fields(FrangiParams)}
+    ours = [pair for pair in parse_qsl(os.environ.get("QUERY_STRING", ""), keep_blank_values=True) if pair[0] in names]
+    if not ours:
+        return default, ""
+    try:
+        return from_link(urlencode(ours)), ""
+    except FilterError as error:
+        return default, str(error)

@@ -1,6 +1,6 @@
 """Sliders of the filter beside its response; one request at a time, the last value wins."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +8,27 @@ import anywidget
 import traitlets as t
 
 HERE = Path(__file__).parent
+Answer = tuple[dict[str, Any], list[bytes]] | None
 
 
 class Tuner(anywidget.AnyWidget):
-    """Sends its values to `respond`, which answers with a description and pictures; never more than one pending."""
+    """Asks `actions` by the message's type; each answers with a description and pictures, or None where it cannot."""
 
     _esm = HERE / "tuner.js"
     _css = HERE / "tuner.css"
     values = t.Dict().tag(sync=True)
+    presets = t.List().tag(sync=True)
     revision = t.Int(0).tag(sync=True)
 
-    def __init__(
-        self, respond: Callable[[dict[str, Any]], tuple[dict[str, Any], list[bytes]] | None], **kwargs: Any
-    ) -> None:
+    def __init__(self, actions: Mapping[str, Callable[[dict[str, Any]], Answer]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._respond = respond
+        self._actions = actions
         self.on_msg(self._on_message)
 
     def _on_message(self, _: Any, content: dict[str, Any], __: list[Any]) -> None:
-        answer = self._respond(content)
+        kind, seq = str(content.get("type")), content.get("seq", 0)
+        answer = self._actions[kind](content) if kind in self._actions else None
         if answer is None:
-            self.send({"type": "refused", "seq": content.get("seq", 0)})
+            self.send({"type": "refused", "of": kind, "seq": seq})
         else:
-            self.send({"type": "response", "seq": content.get("seq", 0), **answer[0]}, answer[1])
+            self.send({"type": kind, "seq": seq, **answer[0]}, answer[1])
