@@ -32,6 +32,7 @@ bench: install
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/first_page.py
 	$(BIN)/python benchmarks/box_to_results.py
+	$(BIN)/python benchmarks/slider.py
 	$(BIN)/python benchmarks/frangi.py --quick
 
 clean:

@@ -144,6 +144,31 @@ def test_a_dragged_slider_queues_nothing(opened: Any) -> None:
     assert int(page.locator(".ld-tune").get_attribute("data-seq")) - before == 2
 
 
+def test_tuner_compares_and_explains_by_keyboard(opened: Any) -> None:
+    """Freeze, preset, single scale, terms under the cursor, whole slice and back: no mouse."""
+    page = opened.page
+    open_case(page)
+    tune = page.locator(".ld-tune")
+    page.wait_for_function("document.querySelector('.ld-tune').dataset.peak > 0")
+    tune.get_by_role("button", name="Freeze as A").press("Enter")
+    tune.get_by_label("preset").select_option("balanced")
+    page.wait_for_function("document.querySelector('.ld-tune input[data-name=rho]').value === '0.68'")
+    assert tune.get_by_role("img", name="now − A").is_visible()
+    tune.get_by_role("img", name="response").first.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.ld-why').textContent.includes('R_A')")
+    assert "x 33, y 32" in tune.locator(".ld-why").inner_text()
+    before = int(tune.get_attribute("data-seq"))
+    tune.locator(".ld-strip button").nth(2).press("Enter")
+    page.wait_for_function(f"Number(document.querySelector('.ld-tune').dataset.seq) > {before}")
+    assert tune.locator(".ld-strip button").nth(2).get_attribute("aria-pressed") == "true"
+    assert "alone" in tune.locator("figcaption").nth(1).inner_text()
+    tune.get_by_label("area").select_option("slice")
+    page.wait_for_function("document.querySelector('.ld-tune canvas').width > 64")
+    tune.get_by_label("copy settings as").select_option("YAML")
+    assert "rho: 0.68" in tune.locator("textarea").input_value()
+    assert opened.errors == []
+
+
 def test_scope_and_opening_a_result(opened: Any) -> None:
     page = opened.page
     open_case(page)

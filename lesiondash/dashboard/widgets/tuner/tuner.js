@@ -11,6 +11,7 @@ const SLIDERS = [
 ];
 const INFERNO = [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21], [250, 193, 39], [252, 255, 164]];
 const VIRIDIS = [[71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141], [39, 173, 129], [92, 200, 99], [253, 231, 37]];
+const WHY = "Point at a picture, or focus it and use the arrow keys, to see why a pixel is bright.";
 const DIVERGING = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]];
 
 function element(tag, properties = {}, ...children) {
@@ -107,7 +108,7 @@ function render({ model, el }) {
   const pictures = element("div", { className: "ld-pictures" }, ...Object.values(figures).map(({ node }) => node));
   const strip = element("div", { className: "ld-strip", role: "group" });
   strip.setAttribute("aria-label", "response of single scales");
-  const why = element("p", { className: "ld-why" }, "Point at a picture, or focus it and use the arrow keys, to see why a pixel is bright.");
+  const why = element("p", { className: "ld-why" }, WHY);
   why.setAttribute("role", "status");
 
   const ask = asker(model, "params", () => values);
@@ -115,6 +116,7 @@ function render({ model, el }) {
   const askPreset = asker(model, "preset", () => ({ name: preset.value }));
   const askEstimate = asker(model, "estimate", () => values);
   function change() {
+    text.hidden = true;
     if (values.sigma_to < values.sigma_from) values.sigma_to = values.sigma_from;
     showValues();
     ask();
@@ -159,6 +161,7 @@ function render({ model, el }) {
     }
     polarity.value = values.polarity;
     area.value = values.area;
+    el.classList.toggle("ld-large", values.area === "slice");
     rows.alpha.small.textContent = values.rho === 1 ? "at ρ = 1 only a gain: R_A is 1 everywhere" : "1 − exp(−R_A²/2α²)";
   }
   function showOverlay() {
@@ -225,6 +228,7 @@ function render({ model, el }) {
       if (place) cross.style.cssText = `left:${(place.x + 0.5) / canvas.width * 100}%;top:${(place.y + 0.5) / canvas.height * 100}%`;
     }
     if (place) askWhy();
+    else why.replaceChildren(WHY);
   }
   for (const { canvas } of Object.values(figures)) {
     canvas.onpointermove = canvas.onpointerdown = (event) => {
