@@ -117,11 +117,12 @@ def test_notebook_is_thin(path: Path) -> None:
             assert "class " not in cell.source
 
 
-def test_notebook_runs(in_demonstration: Path) -> None:
+@pytest.mark.parametrize("path", sorted((CHECKOUT / "notebooks").glob("*.ipynb")), ids=lambda path: path.name)
+def test_notebook_runs(in_demonstration: Path, path: Path) -> None:
     """Cell by cell in a kernel, as JupyterLab runs it."""
     from nbclient import NotebookClient
 
-    notebook = nbformat.read(CHECKOUT / "notebooks" / "dashboard.ipynb", as_version=4)
+    notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(CHECKOUT / "notebooks")}}).execute()
     shown = notebook.cells[-1].outputs
     assert any("application/vnd.jupyter.widget-view+json" in output.get("data", {}) for output in shown)
