@@ -19,12 +19,16 @@ function element(tag, properties = {}, ...children) {
   node.append(...children);
   return node;
 }
+// Colours are packed as canvas memory holds them: alpha, blue, green, red.
+const pack = (r, g, b) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
+
 function colours(stops) {
-  return Array.from({ length: 256 }, (_, i) => {
+  return Uint32Array.from({ length: 256 }, (_, i) => {
     const at = i / 255 * (stops.length - 1), k = Math.min(Math.floor(at), stops.length - 2), part = at - k;
-    return stops[k].map((value, channel) => Math.round(value + part * (stops[k + 1][channel] - value)));
+    return pack(...stops[k].map((value, channel) => Math.round(value + part * (stops[k + 1][channel] - value))));
   });
 }
+const BLACK = pack(0, 0, 0);
 const [HOT, SCALE, DIFFERENCE] = [INFERNO, VIRIDIS, DIVERGING].map(colours);
 
 function bytesOf(buffer) {
@@ -32,11 +36,8 @@ function bytesOf(buffer) {
 }
 function paint(canvas, [height, width], colourAt) {
   if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
-  const image = new ImageData(width, height), out = image.data;
-  for (let i = 0, at = 0; i < width * height; i += 1, at += 4) {
-    const [r, g, b] = colourAt(i);
-    out[at] = r; out[at + 1] = g; out[at + 2] = b; out[at + 3] = 255;
-  }
+  const image = new ImageData(width, height), out = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < out.length; i += 1) out[i] = colourAt(i);
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 const number = (value) => (value !== 0 && Math.abs(value) < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3))));
@@ -168,8 +169,8 @@ function render({ model, el }) {
     if (!last) return;
     const { image, response } = last;
     paint(figures.overlay.canvas, last.size, (i) => {
-      const part = opacity * response[i] / 255, hot = HOT[response[i]];
-      return [0, 1, 2].map((channel) => image[i] * (1 - part) + hot[channel] * part);
+      const part = opacity * response[i] / 255, grey = image[i] * (1 - part), hot = HOT[response[i]];
+      return pack(grey + (hot & 255) * part, grey + (hot >> 8 & 255) * part, grey + (hot >> 16 & 255) * part);
     });
   }
   function compare() {
@@ -202,9 +203,9 @@ function render({ model, el }) {
     const [image, response, scale, ...single] = buffers.map(bytesOf);
     last = { ...message, image, response, scale, single };
     const steps = Math.max(message.sigmas.length - 1, 1), mm = (px) => `${(px * message.px_mm).toFixed(1)} mm`;
-    paint(figures.image.canvas, last.size, (i) => [image[i], image[i], image[i]]);
+    paint(figures.image.canvas, last.size, (i) => pack(image[i], image[i], image[i]));
     paint(figures.response.canvas, last.size, (i) => HOT[response[i]]);
-    paint(figures.scale.canvas, last.size, (i) => (scale[i] ? SCALE[Math.round((scale[i] - 1) / steps * 255)] : [0, 0, 0]));
+    paint(figures.scale.canvas, last.size, (i) => (scale[i] ? SCALE[Math.round((scale[i] - 1) / steps * 255)] : BLACK));
     showOverlay(); compare(); showStrip();
     const [low, high] = [mm(message.sigmas[0]), mm(message.sigmas.at(-1))];
     figures.scale.caption.replaceChildren("winning scale", element("span", { className: "ld-legend" }, low, element("i"), high));
