@@ -13,6 +13,7 @@ from lesiondash.dashboard.panels.frangi import FrangiPanel
 from lesiondash.dashboard.panels.load import LoadPanel
 from lesiondash.dashboard.panels.map import MapPanel, import_plotly
 from lesiondash.dashboard.panels.search import SearchPanel
+from lesiondash.dashboard.panels.sensitivity import SensitivityPanel
 from lesiondash.dashboard.panels.view import ViewPanel
 from lesiondash.dashboard.state import State, tells_errors
 from lesiondash.dashboard.store import Store
@@ -27,8 +28,8 @@ class Dashboard:
     """The whole page, or its panels one by one in the cells of a notebook.
 
     `Dashboard()` opens the collection that `lesiondash prepare` made (or the one that `LESIONDASH_COLLECTION` names).
-    Showing it in a cell draws the page; `.load`, `.view`, `.frangi`, `.search` and `.map` are its panels, whose actions
-    are plain methods, and each panel's `.widget` can be shown alone.
+    Showing it in a cell draws the page; `.load`, `.view`, `.frangi`, `.sensitivity`, `.search` and `.map` are its
+    panels, whose actions are plain methods, and each panel's `.widget` can be shown alone.
     """
 
     def __init__(self, root: str | Path | None = None, *, partial: bool = False) -> None:
@@ -47,6 +48,7 @@ class Dashboard:
         self.load = LoadPanel(self.state, self.store)
         self.view = ViewPanel(self.state, self.store)
         self.frangi = FrangiPanel(self.state, self.store)
+        self.sensitivity = SensitivityPanel(self.state, self.store)
         self.search = SearchPanel(self.state, self.store)
         self.map = MapPanel(self.state, self.store)
         self.topbar.chips = [
@@ -62,6 +64,7 @@ class Dashboard:
                 _panel("Filter", "frangi", self.frangi.widget),
                 _panel("Nine most similar", "search", self.search.widget),
                 _panel("Map", "map", self.map.widget),
+                _panel("How sensitive the filter is", "sensitivity", self.sensitivity.widget),
             ]
         )
         self.widget.add_class("ld-page")

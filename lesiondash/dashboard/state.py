@@ -4,7 +4,7 @@
 |---|---|---|
 | focus | `State.show` (any panel asks, none writes) | view |
 | slice_index, region, window | view | frangi, search |
-| params | frangi | |
+| params | frangi | sensitivity |
 | scope, hits, query_xy | search | map |
 | selection | map | search |
 | notice | `State.say` | page |

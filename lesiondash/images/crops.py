@@ -81,6 +81,18 @@ def crop_lesion(
     return crop(hu, lesion.box, spacing_mm=spacing_mm, size_px=size_px, side_mm=side_mm)
 
 
+def box_mask(box: Box, spacing_mm: tuple[float, float], *, size_px: int = CROP_PX) -> npt.NDArray[np.bool_]:
+    """Return which pixels of a box's crop, (size_px, size_px), have their centre in the box.
+
+    spacing_mm is (y, x); the crop is the one that `crop` cuts by default.
+    """
+    px_mm = crop_side_mm(box, spacing_mm) / size_px
+    away_mm = np.abs(np.arange(size_px) + 0.5 - size_px / 2) * px_mm
+    width_px, height_px = box.size
+    rows, columns = away_mm <= height_px * spacing_mm[0] / 2, away_mm <= width_px * spacing_mm[1] / 2
+    return np.asarray(rows[:, None] & columns[None, :])
+
+
 def _checked_spacing(spacing_mm: tuple[float, float]) -> tuple[float, float]:
     spacing_y, spacing_x = (float(value) for value in spacing_mm)
     if not all(math.isfinite(value) and value > 0 for value in (spacing_y, spacing_x)):

@@ -181,3 +181,22 @@ def test_page_without_a_collection_says_what_to_do(tmp_path: Path) -> None:
     page = Dashboard(tmp_path)
     assert page.topbar.notice["kind"] == "error"
     assert "DL_info" in page.topbar.notice["text"]
+
+
+def test_sensitivity_fills_stops_and_saves(page: Any) -> None:
+    panel = page.sensitivity
+    panel.act({"type": "start", "row": "beta", "column": "gamma", "outcome": "contrast", "count": 48})
+    panel.wait()
+    assert not panel.widget.running
+    assert panel.widget.status == "48 of 48 regions"
+    table = np.array(panel.widget.result["mean"])
+    assert table.shape == (6, 6)
+    assert np.ptp(table) > 0
+    assert panel.map.to_csv().count("\n") == 37
+    panel.act({"type": "start", "row": "beta", "column": "beta", "outcome": "contrast", "count": 48})
+    assert "same" in page.state.notice.text
+    panel.act({"type": "start", "row": "rho", "column": "gamma", "outcome": "neighbours", "count": 192})
+    panel.act({"type": "stop"})
+    panel.wait()
+    assert panel.map.regions < 192
+    assert "stopped" in panel.widget.status

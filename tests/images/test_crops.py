@@ -8,7 +8,7 @@ import pytest
 from test_deeplesion import write_collection
 
 from lesiondash.errors import BoxError
-from lesiondash.images.crops import CONTEXT, CROP_PX, MIN_SIDE_MM, crop, crop_lesion, crop_side_mm
+from lesiondash.images.crops import CONTEXT, CROP_PX, MIN_SIDE_MM, box_mask, crop, crop_lesion, crop_side_mm
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.records import Box
 
@@ -131,3 +131,15 @@ def test_a_margin_shows_more_around_the_same_middle(tmp_path: Path) -> None:
     wide = crop_lesion(collection, lesion, size_px=CROP_PX * 3 // 2, margin=1.5)
     assert wide.shape == (96, 96)
     np.testing.assert_allclose(wide[16:80, 16:80], plain, atol=0.05)
+
+
+def test_the_mask_of_a_box_covers_what_the_box_covers() -> None:
+    """A bright box on dark is cut to a bright box, and the mask is it."""
+    box, spacing_mm = Box(90, 100, 120, 112), (0.8, 0.8)
+    hu = np.zeros((256, 256))
+    hu[100:112, 90:120] = 1000
+    shown = crop(hu, box, spacing_mm=spacing_mm)
+    mask = box_mask(box, spacing_mm)
+    assert shown[mask].mean() > 900
+    assert shown[~mask].mean() < 50
+    assert mask.sum() * (crop_side_mm(box, spacing_mm) / 64) ** 2 == pytest.approx(30 * 12 * 0.64, rel=0.12)

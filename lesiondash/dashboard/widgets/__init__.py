@@ -1,9 +1,10 @@
 """The page's own small widgets: traits and one message handler each, with JavaScript and CSS as files beside them."""
 
 from lesiondash.dashboard.widgets.dropzone import DropZone
+from lesiondash.dashboard.widgets.sensitivity import Sensitivity
 from lesiondash.dashboard.widgets.tiles import Tiles
 from lesiondash.dashboard.widgets.topbar import TopBar
 from lesiondash.dashboard.widgets.tuner import Tuner
 from lesiondash.dashboard.widgets.viewer import Viewer
 
-__all__ = ["DropZone", "Tiles", "TopBar", "Tuner", "Viewer"]
+__all__ = ["DropZone", "Sensitivity", "Tiles", "TopBar", "Tuner", "Viewer"]

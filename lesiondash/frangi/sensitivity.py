@@ -1,0 +1,174 @@
+"""How an outcome of the filter moves with two of its parameters, over a set of regions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lesiondash.errors import FilterError
+from lesiondash.frangi.formulas import check_params
+from lesiondash.frangi.hessian import HessianStack
+from lesiondash.frangi.presets import sweep
+from lesiondash.records import FloatArray, FrangiParams
+
+OUTCOMES = {
+    "contrast": "inside against outside",
+    "overlap": "overlap with the mask",
+    "neighbours": "of nine nearest, how many change",
+}
+PARAMETERS = ("beta", "gamma", "rho", "alpha", "sigma_from", "sigma_to")
+CHUNK = 16
+"""Regions at a time: their eigenvalues at 41 scales take 21 MB."""
+NEAREST = 9
+PATTERN_PX = 16
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A parameter and the values it takes."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SensitivityMap:
+    """An outcome over two parameters. mean, spread: (rows, columns), over the regions counted; spread is their SD."""
+
+    rows: Axis
+    columns: Axis
+    outcome: str
+    mean: FloatArray
+    spread: FloatArray
+    regions: int
+
+    def to_csv(self) -> str:
+        """Return one line a cell: both parameters, mean, spread, and the number of regions."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([self.rows.name, self.columns.name, f"{self.outcome}_mean", f"{self.outcome}_sd", "regions"])
+        for (r, row), (c, column) in (
+            (a, b) for a in enumerate(self.rows.values) for b in enumerate(self.columns.values)
+        ):
+            writer.writerow([row, column, float(self.mean[r, c]), float(self.spread[r, c]), self.regions])
+        return file.getvalue()
+
+    def to_png(self) -> bytes:
+        """Return the heat map as a PNG with its values written in its cells."""
+        from PIL import Image, ImageDraw
+
+        cell, left, top = 56, 96, 56
+        size = (left + cell * len(self.columns.values) + 12, top + cell * len(self.rows.values) + 12)
+        image = Image.new("RGB", size, "white")
+        draw = ImageDraw.Draw(image)
+        draw.text((8, 8), f"{OUTCOMES[self.outcome]}, mean of {self.regions} regions", "black")
+        draw.text((8, 26), f"rows {self.rows.name}, columns {self.columns.name}", "black")
+        low, span = float(self.mean.min()), float(np.ptp(self.mean)) or 1.0
+        for c, value in enumerate(self.columns.values):
+            draw.text((left + c * cell + 8, top - 14), f"{value:.3g}", "black")
+        for r, row in enumerate(self.rows.values):
+            draw.text((8, top + r * cell + 20), f"{row:.3g}", "black")
+            for c in range(len(self.columns.values)):
+                share = (float(self.mean[r, c]) - low) / span
+                corner = (left + c * cell, top + r * cell)
+                shade = (int(60 + 190 * share), int(40 + 190 * share), int(120 - 60 * share))
+                draw.rectangle([corner, (corner[0] + cell - 3, corner[1] + cell - 3)], fill=shade)
+                text = "black" if share > 0.5 else "white"
+                draw.text((corner[0] + 10, corner[1] + 20), f"{self.mean[r, c]:.2f}", text)
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        return file.getvalue()
+
+
+def sensitivity(
+    images: npt.ArrayLike,
+    inside: npt.NDArray[np.bool_],
+    params: FrangiParams,
+    rows: Axis,
+    columns: Axis,
+    outcome: str = "contrast",
+) -> Iterator[SensitivityMap]:
+    """Yield the map over the first regions, then over more, and last over all: stop by asking for no more.
+
+    images: (n, h, w) in [0, 1]; inside: (n, h, w), the lesion's mask or box; params: the setting that both parameters
+    depart from. Every map counts the same regions in each of its cells. Outcomes: "contrast", (mean response inside −
+    outside) / their sum; "overlap", Dice of the mask and the response above its Otsu threshold; "neighbours", how many
+    of a region's nine nearest others, by cosine of their responses on a 16 × 16 grid, differ from those at params.
+    Raises `FilterError` for an unknown parameter or outcome, or arrays that do not fit each other.
+    """
+    pixels = np.asarray(images, np.float32)
+    if pixels.ndim != 3 or pixels.shape != np.shape(inside):
+        raise FilterError(f"Images {pixels.shape} and masks {np.shape(inside)} must both be (n, h, w).")
+    if outcome not in OUTCOMES:
+        raise FilterError(f"There is no outcome {outcome!r}; choose one of {', '.join(OUTCOMES)}.")
+    if outcome == "neighbours" and len(pixels) <= NEAREST:
+        raise FilterError(f"{len(pixels)} regions have no nine neighbours; take more than {NEAREST}.")
+    cells = [with_value(with_value(params, rows.name, r), columns.name, c) for r in rows.values for c in columns.values]
+    found: list[list[Any]] = [[] for _ in (*cells, params)]
+    for start in range(0, len(pixels), CHUNK):
+        part = slice(start, start + CHUNK)
+        for place, response in _responses(pixels[part], [*cells, params]):
+            found[place].extend(_score(each, mask, outcome) for each, mask in zip(response, inside[part], strict=True))
+        count = len(found[0])
+        if outcome == "neighbours" and count <= NEAREST:
+            continue
+        values = [_changed(each, found[-1]) for each in found[:-1]] if outcome == "neighbours" else found[:-1]
+        table = np.asarray(values, np.float64).reshape(len(rows.values), len(columns.values), count)
+        yield SensitivityMap(rows, columns, outcome, table.mean(axis=2), table.std(axis=2), count)
+
+
+def with_value(params: FrangiParams, name: str, value: float) -> FrangiParams:
+    """Return the parameters with one of `PARAMETERS` changed; "sigma_from" and "sigma_to" move an end of the sweep."""
+    if name not in PARAMETERS:
+        raise FilterError(f"There is no parameter {name!r} to vary; choose one of {', '.join(PARAMETERS)}.")
+    if not name.startswith("sigma"):
+        changed = replace(params, **{name: float(value)})  # type: ignore[arg-type]
+        check_params(changed)
+        return changed
+    step = round(params.sigmas[1] - params.sigmas[0], 6) if len(params.sigmas) > 1 else 1.0
+    first, last = params.sigmas[0], params.sigmas[-1]
+    return replace(params, sigmas=sweep(*((value, last) if name == "sigma_from" else (first, value)), step))
+
+
+def _responses(pixels: FloatArray, settings: Sequence[FrangiParams]) -> Iterator[tuple[int, FloatArray]]:
+    """Yield each setting's place and response; what depends on the scales alone is computed once."""
+    for sigmas in dict.fromkeys(each.sigmas for each in settings):
+        stack = HessianStack.compute(pixels, sigmas, dtype=np.float32)
+        for place, each in enumerate(settings):
+            if each.sigmas == sigmas:
+                yield place, stack.respond(each).response
+
+
+def _score(response: FloatArray, mask: npt.NDArray[np.bool_], outcome: str) -> Any:
+    if outcome == "contrast":
+        within = float(response[mask].mean()) if mask.any() else 0.0
+        beyond = float(response[~mask].mean()) if not mask.all() else 0.0
+        return (within - beyond) / (within + beyond) if within + beyond > 0 else 0.0
+    if outcome == "overlap":
+        from skimage import filters
+
+        otsu: Any = filters.threshold_otsu
+        strong = response > (otsu(response) if np.ptp(response) > 0 else np.inf)
+        total = int(strong.sum()) + int(mask.sum())
+        return 2 * float((strong & mask).sum()) / total if total else 0.0
+    edges = [np.linspace(0, side, PATTERN_PX + 1).astype(int)[:-1] for side in response.shape]
+    pattern = np.add.reduceat(np.add.reduceat(response, edges[0], axis=0), edges[1], axis=1).ravel()
+    return pattern / max(float(np.linalg.norm(pattern)), 1e-12)
+
+
+def _changed(patterns: list[FloatArray], before: list[FloatArray]) -> npt.NDArray[np.float64]:
+    """Return, for each region, how many of its nine nearest by pattern are others than before."""
+    now, then = (_nearest(np.stack(each)) for each in (patterns, before))
+    return np.array([NEAREST - len(set(a) & set(b)) for a, b in zip(now.tolist(), then.tolist(), strict=True)], float)
+
+
+def _nearest(vectors: FloatArray) -> npt.NDArray[np.intp]:
+    similarity = vectors @ vectors.T
+    np.fill_diagonal(similarity, -np.inf)
+    return np.argsort(-similarity, axis=1, kind="stable")[:, :NEAREST]

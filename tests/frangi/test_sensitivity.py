@@ -1,0 +1,114 @@
+"""Sensitivity maps: each cell is what filtering anew gives, over the same regions, and can be stopped at any step."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from running import SHARED
+
+from lesiondash.errors import FilterError
+from lesiondash.frangi.response import frangi_filter
+from lesiondash.frangi.sensitivity import Axis, sensitivity, with_value
+from lesiondash.records import FrangiParams
+
+RNG = np.random.default_rng(2)
+Y, X = np.mgrid[:32, :32] - 15.5
+INSIDE = np.repeat((np.hypot(Y, X) < 6)[None], 20, axis=0)
+IMAGES = 0.5 * INSIDE + RNG.normal(0, 0.05, INSIDE.shape)
+PARAMS = FrangiParams(sigmas=(1.0, 2.0, 3.0, 4.0))
+GAMMA, SIGMA = Axis("gamma", (0.01, 0.1, 0.5)), Axis("sigma_to", (2.0, 4.0))
+
+
+def contrast(response: np.ndarray, inside: np.ndarray) -> float:
+    within, beyond = response[inside].mean(), response[~inside].mean()
+    return float((within - beyond) / (within + beyond))
+
+
+def test_cells_are_what_filtering_anew_gives() -> None:
+    *_, whole = sensitivity(IMAGES, INSIDE, PARAMS, GAMMA, SIGMA)
+    assert whole.mean.shape == whole.spread.shape == (3, 2)
+    for r, gamma in enumerate(GAMMA.values):
+        for c, last in enumerate(SIGMA.values):
+            params = replace(PARAMS, gamma=gamma, sigmas=tuple(s for s in PARAMS.sigmas if s <= last))
+            response = frangi_filter(IMAGES, params, dtype=np.float32).response
+            each = [contrast(*pair) for pair in zip(response, INSIDE, strict=True)]
+            assert whole.mean[r, c] == pytest.approx(np.mean(each), abs=1e-4)
+            assert whole.spread[r, c] == pytest.approx(np.std(each), abs=1e-4)
+
+
+def test_a_larger_noise_floor_raises_the_contrast_of_a_disc_in_noise() -> None:
+    *_, whole = sensitivity(IMAGES, INSIDE, PARAMS, GAMMA, Axis("beta", (0.6,)))
+    assert whole.mean[0, 0] < whole.mean[1, 0] < whole.mean[2, 0]
+
+
+def test_every_step_counts_the_same_regions_in_each_cell() -> None:
+    maps = list(sensitivity(IMAGES, INSIDE, PARAMS, GAMMA, SIGMA))
+    assert [each.regions for each in maps] == [16, 20]
+    first = next(sensitivity(IMAGES[:16], INSIDE[:16], PARAMS, GAMMA, SIGMA))
+    np.testing.assert_array_equal(first.mean, maps[0].mean)
+    assert np.isfinite(maps[0].mean).all()
+
+
+def test_neighbours_do_not_change_where_nothing_changes() -> None:
+    images = RNG.random((30, 16, 16))
+    *_, whole = sensitivity(
+        images, images > 0.5, PARAMS, Axis("gamma", (0.0444, 0.5)), Axis("rho", (1.0, 0.0)), "neighbours"
+    )
+    assert whole.mean[0, 0] == 0
+    assert 0 < whole.mean[1, 1] <= 9
+
+
+def test_overlap_of_a_map_with_itself_is_one() -> None:
+    blobs = np.exp(-(Y**2 + X**2) / 50)[None]
+    params = replace(PARAMS, sigmas=(4.0,))
+    response = frangi_filter(blobs, params, dtype=np.float32).response
+    from skimage.filters import threshold_otsu
+
+    mask = response > threshold_otsu(response)
+    *_, whole = sensitivity(blobs, mask, params, Axis("beta", (0.6,)), Axis("rho", (1.0,)), "overlap")
+    assert whole.mean[0, 0] == 1.0
+
+
+def test_csv_and_png_hold_the_map() -> None:
+    *_, whole = sensitivity(IMAGES, INSIDE, PARAMS, GAMMA, SIGMA)
+    rows = list(csv.DictReader(io.StringIO(whole.to_csv())))
+    assert [float(row["gamma"]) for row in rows] == [0.01, 0.01, 0.1, 0.1, 0.5, 0.5]
+    np.testing.assert_array_equal([float(row["contrast_mean"]) for row in rows], whole.mean.ravel())
+    assert {row["regions"] for row in rows} == {"20"}
+    picture = np.asarray(Image.open(io.BytesIO(whole.to_png())))
+    assert picture.shape[2] == 3
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 6
+
+
+def test_real_masks() -> None:
+    """On a real DeepLesion sub-volume the response inside the lesion is not that outside, and depends on γ."""
+    path = next((SHARED / "deeplesion" / "npz_masks").glob("*.npz"), None)
+    if path is None:
+        pytest.skip("the real masks are not here")
+    with np.load(path) as file:
+        volume, masks = file["imgs"] / 255, file["gts"] > 0
+    k = int(masks.sum(axis=(1, 2)).argmax())
+    y, x = (int(v.mean()) for v in np.nonzero(masks[k]))
+    part = (slice(max(y - 32, 0), max(y - 32, 0) + 64), slice(max(x - 32, 0), max(x - 32, 0) + 64))
+    *_, whole = sensitivity(
+        volume[k][part][None], masks[k][part][None], PARAMS, Axis("gamma", (0.02, 0.3)), Axis("beta", (0.6,))
+    )
+    assert whole.mean[0, 0] != whole.mean[1, 0]
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(FilterError, match="both be"):
+        next(sensitivity(IMAGES, INSIDE[:3], PARAMS, GAMMA, SIGMA))
+    with pytest.raises(FilterError, match="no outcome"):
+        next(sensitivity(IMAGES, INSIDE, PARAMS, GAMMA, SIGMA, "luck"))
+    with pytest.raises(FilterError, match="no nine"):
+        next(sensitivity(IMAGES[:5], INSIDE[:5], PARAMS, GAMMA, SIGMA, "neighbours"))
+    with pytest.raises(FilterError, match="vary"):
+        with_value(PARAMS, "delta", 1)
+    with pytest.raises(FilterError, match="gamma"):
+        with_value(PARAMS, "gamma", -1)
