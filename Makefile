@@ -34,6 +34,7 @@ bench: install
 	$(BIN)/python benchmarks/box_to_results.py
 	$(BIN)/python benchmarks/slider.py
 	$(BIN)/python benchmarks/frangi.py --quick
+	$(BIN)/python benchmarks/sensitivity.py
 
 clean:
 	rm -rf $(VENV) data/demo data/models data/galleries

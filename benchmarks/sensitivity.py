@@ -46,9 +46,7 @@ def main() -> None:
     start = time.perf_counter()
     frangi(images[0], sigmas=[1 + 0.2 * k for k in range(41)], black_ridges=False)
     peer = (time.perf_counter() - start) * cells * len(images)
-    print(
-        f"the last map {took:.1f} s; the same filtered anew for each cell by scikit-image {peer:.0f} s, ratio {peer / took:.0f}"
-    )
+    print(f"the last map {took:.1f} s; each cell filtered anew by scikit-image {peer:.0f} s, ratio {peer / took:.0f}")
 
 
 if __name__ == "__main__":
