@@ -63,8 +63,12 @@ class Dashboard:
                 _panel("Slice", "view", self.view.widget),
                 _panel("Filter", "frangi", self.frangi.widget),
                 _panel("Nine most similar", "search", self.search.widget),
-                _panel("Map", "map", self.map.widget),
-                _panel("How sensitive the filter is", "sensitivity", self.sensitivity.widget),
+                widgets.VBox(
+                    [
+                        _panel("Map", "map", self.map.widget),
+                        _panel("How sensitive the filter is", "sensitivity", self.sensitivity.widget),
+                    ]
+                ).add_class("ld-stack"),
             ]
         )
         self.widget.add_class("ld-page")

@@ -20,7 +20,7 @@ from lesiondash.records import FloatArray, FrangiParams
 OUTCOMES = {
     "contrast": "inside against outside",
     "overlap": "overlap with the mask",
-    "neighbours": "of nine nearest, how many change",
+    "neighbours": "how many of nine nearest by response change",
 }
 PARAMETERS = ("beta", "gamma", "rho", "alpha", "sigma_from", "sigma_to")
 CHUNK = 16
