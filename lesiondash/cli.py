@@ -1,8 +1,9 @@
-"""The command line: prepare, dashboard, search, evaluate. Exit code 2 and one sentence for what cannot be done."""
+"""The command line: prepare, dashboard, filter, search, evaluate. What cannot be done: one sentence, exit code 2."""
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesiondash.errors import BoxError, LesionDashError, SearchError
-from lesiondash.records import SCOPES, Box, SearchScope, Series
+from lesiondash.errors import BoxError, FilterError, LesionDashError, SearchError
+from lesiondash.records import SCOPES, Box, FrangiParams, SearchScope, Series, Window
 
 if TYPE_CHECKING:
     from lesiondash.dashboard.store import Scan, Store
@@ -87,6 +88,48 @@ def dashboard(
         from lesiondash.serve import serve
 
         sys.exit(serve(port, collection=collection, partial=partial, browser=browser, say=typer.echo))
+
+
+@app.command("filter")
+def filter_command(
+    setting: Annotated[str, typer.Option("--preset", help="paper, literal, balanced, objectness, …")] = "paper",
+    settings_file: Annotated[
+        Path | None, typer.Option("--settings", help="A YAML file, as the page copies it.")
+    ] = None,
+    window: Annotated[str, typer.Option("--window", help="CENTER,WIDTH in HU.")] = "40,400",
+    collection: CollectionOption = None,
+    partial: PartialOption = False,
+) -> None:
+    """Apply the Frangi filter to every lesion of a collection and keep the responses beside its search index."""
+    with _one_sentence():
+        from lesiondash.frangi.presets import preset, read_settings
+
+        params = preset(setting) if settings_file is None else read_settings(settings_file)
+        shown = _parse_window(window)
+        store = _open_store(collection, partial)
+        typer.echo(_filter_collection(store, params, shown))
+
+
+def _filter_collection(store: Store, params: FrangiParams, window: Window) -> str:
+    from lesiondash.frangi.apply import apply_to_crops, open_filtered
+
+    ids = [lesion.lesion_id for lesion in store.gallery.lesions]
+    if open_filtered(store.filtered_folder, params, window, ids) is not None:
+        return "This setting was applied before; nothing to do."
+    filtered = apply_to_crops(store.gallery.crops, ids, params, window)
+    assert filtered is not None  # nobody can stop it here
+    return f"Kept {len(ids):,} responses: {filtered.save(store.filtered_folder)}"
+
+
+def _parse_window(text: str) -> Window:
+    """Return the window that `CENTER,WIDTH` names; raises `FilterError` for anything else."""
+    try:
+        center_hu, width_hu = (float(part) for part in text.split(","))
+    except ValueError:
+        raise FilterError(f"--window {text!r} is not two numbers; give CENTER,WIDTH in HU, such as 40,400.") from None
+    if not (math.isfinite(center_hu) and math.isfinite(width_hu) and width_hu > 0):
+        raise FilterError(f"--window {text!r} has no width; give CENTER,WIDTH in HU, such as 40,400.")
+    return Window(center_hu, width_hu)
 
 
 @app.command()

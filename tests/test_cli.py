@@ -102,6 +102,21 @@ def test_dashboard_takes_its_server_along(demonstration: Path) -> None:
         urllib.request.urlopen(address, timeout=5)
 
 
+def test_filter_the_collection(demonstration: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("sigmas: [2, 4]\nrho: 0.5\n")
+    done = run_cli("filter", "--settings", str(settings), "--window=60,150", data=demonstration)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.split(": ", 1)[1].strip()).is_file()
+    assert "before" in run_cli("filter", "--settings", str(settings), "--window=60,150", data=demonstration).stdout
+    settings.write_text("rho: 5\n")
+    for arguments in (["--preset", "moon"], ["--settings", str(settings)], ["--window", "40"], ["--window", "40,0"]):
+        refused = run_cli("filter", *arguments, data=demonstration)
+        assert refused.returncode == 2, arguments
+        assert refused.stderr.startswith("lesiondash: ")
+        assert refused.stdout == ""
+
+
 def test_wrong_collection_folder(demonstration: Path, tmp_path: Path) -> None:
     done = run_cli("evaluate", "--collection", str(tmp_path), data=demonstration)
     assert done.returncode == 2

@@ -61,6 +61,7 @@ class Store:
         self.cases = _read_cases(root, self.collection)
         self.by_id = {lesion.lesion_id: lesion for lesion in self.gallery.lesions}
         self.row_of = {lesion.lesion_id: row for row, lesion in enumerate(self.gallery.lesions)}
+        self.filtered_folder = gallery_folder / "filtered"
         self._encoder_path = encoder_path
         self._encoder: Encoder | LesionDashError | None = None
         self._warming: threading.Thread | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -133,6 +134,16 @@ def from_yaml(text: str) -> FrangiParams:
         raise FilterError("The settings are not a mapping; give lines such as `beta: 0.6`.")
     _refuse_repeats([key.value for key, _ in node.value])
     return _from_values(found)
+
+
+def read_settings(path: Path) -> FrangiParams:
+    """Return the parameters in a YAML file; raises `FilterError`, naming it, where they cannot be read."""
+    try:
+        return from_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FilterError(f"{path.name} cannot be read ({type(error).__name__}); give a YAML file.") from error
+    except FilterError as error:
+        raise FilterError(f"{path.name}: {error}") from error
 
 
 def to_link(params: FrangiParams) -> str:

@@ -200,3 +200,21 @@ def test_sensitivity_fills_stops_and_saves(page: Any) -> None:
     panel.wait()
     assert panel.map.regions < 192
     assert "stopped" in panel.widget.status
+
+
+def test_the_setting_is_applied_to_the_collection_once(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    page.frangi.respond(sliders(page, sigma_from=2, sigma_to=3, sigma_step=1))
+    job = page.frangi.collection_filter
+    page.frangi.apply({})
+    job.wait()
+    assert "responses kept" in page.frangi.widget.job["text"]
+    assert not page.frangi.widget.job["running"]
+    page.frangi.apply({})
+    job.wait()
+    assert "before" in page.frangi.widget.job["text"]
+    page.frangi.respond(sliders(page, beta=0.33))
+    page.frangi.apply({})
+    page.frangi.apply({})
+    job.wait()
+    assert "stopped" in page.frangi.widget.job["text"]

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 
+from lesiondash.dashboard.panels.apply import CollectionFilter
 from lesiondash.dashboard.state import Region, State, tells_errors
 from lesiondash.dashboard.store import Store
 from lesiondash.dashboard.widgets import Tuner
@@ -43,10 +44,17 @@ class FrangiPanel:
         self._image = np.zeros((CROP_PX, CROP_PX), np.float32)
         self._px_mm = 1.0
         self.widget = Tuner(
-            {"params": self.respond, "probe": self.probe, "preset": self.choose_preset, "estimate": self.estimate},
+            {
+                "params": self.respond,
+                "probe": self.probe,
+                "preset": self.choose_preset,
+                "estimate": self.estimate,
+                "apply": self.apply,
+            },
             values={**values_of(self.params), "area": "region", "scale": -1},
             presets=[{"name": name, "meaning": meaning} for name, meaning in MEANINGS.items()],
         )
+        self.collection_filter = CollectionFilter(state, store, self._tell_job)
         if link_error:
             state.say(link_error, "error")
         state.observe(self._refresh, ["region", "window", "slice_index", "focus"])
@@ -115,6 +123,14 @@ class FrangiPanel:
             ends = [max(0.4, round(end * k, 1)) for end in (params.sigmas[0], params.sigmas[-1])]
             params = replace(params, sigmas=sweep(*ends, max(0.1, round((ends[1] - ends[0]) / 20, 1))))
         return {"values": values_of(params)}, []
+
+    @tells_errors
+    def apply(self, _: dict[str, Any]) -> None:
+        """Apply the present setting to the whole collection, or stop doing so."""
+        self.collection_filter.toggle()
+
+    def _tell_job(self, running: bool, text: str) -> None:
+        self.widget.job = {"running": running, "text": text}
 
     def _filter(
         self, params: FrangiParams, scale: int

@@ -19,6 +19,7 @@ class Tuner(anywidget.AnyWidget):
     values = t.Dict().tag(sync=True)
     presets = t.List().tag(sync=True)
     revision = t.Int(0).tag(sync=True)
+    job = t.Dict({"running": False, "text": ""}).tag(sync=True)
 
     def __init__(self, actions: Mapping[str, Callable[[dict[str, Any]], Answer]], **kwargs: Any) -> None:
         super().__init__(**kwargs)

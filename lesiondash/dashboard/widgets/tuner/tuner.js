@@ -150,10 +150,21 @@ function render({ model, el }) {
     navigator.clipboard?.writeText(text.value).catch(() => {});
     copy.value = "";
   };
+  const apply = button("", "Filter every lesion of the collection with this setting and window, and keep the responses", () => model.send({ type: "apply" }));
+  const job = element("span");
+  job.setAttribute("role", "status");
+  const showJob = () => {
+    const { running, text: said } = model.get("job");
+    apply.textContent = running ? "Stop" : "Apply to collection";
+    job.textContent = said;
+  };
+  model.on("change:job", showJob);
+  showJob();
   const peak = element("span", { className: "ld-peak" });
   el.append(pictures, strip, why, element("div", { className: "ld-foot" },
     element("label", {}, "Preset ", preset), element("label", {}, "Show ", area), element("label", {}, "Structures ", polarity),
-    fit, freeze, element("label", {}, "Overlay ", fade), copy, peak), text, grid);
+    fit, freeze, element("label", {}, "Overlay ", fade), copy, peak), text, grid,
+    element("div", { className: "ld-foot" }, apply, job));
 
   function showValues() {
     for (const [name, { input, output }] of Object.entries(rows)) {

@@ -1,0 +1,128 @@
+"""The filter applied to a whole collection: responses kept on disk with the setting that made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lesiondash.errors import FilterError
+from lesiondash.frangi.presets import from_yaml, to_yaml
+from lesiondash.frangi.response import frangi_filter
+from lesiondash.records import FrangiParams, Window
+
+CHUNK = 128
+HEADER = "lesiondash"
+InputMode = Literal["replace", "channel"]
+
+
+@dataclass(frozen=True, eq=False)
+class FilteredCrops:
+    """Responses of a collection's crops. responses: (n, h, w) float16 in [0, 1], in the order of lesion_ids."""
+
+    responses: npt.NDArray[np.float16]
+    params: FrangiParams
+    window: Window
+    lesion_ids: tuple[str, ...]
+
+    def as_input(self, images: npt.ArrayLike, mode: InputMode) -> npt.NDArray[np.float32]:
+        """Return what an encoder sees: the responses in place of the images, or as one more channel.
+
+        images: (n, c, h, w). Returns (n, 1, h, w) for "replace", (n, c + 1, h, w) for "channel".
+        """
+        pixels = np.asarray(images, np.float32)
+        added = self.responses[:, None].astype(np.float32)
+        if pixels.ndim != 4 or pixels.shape[0] != len(added) or pixels.shape[2:] != added.shape[2:]:
+            raise FilterError(f"Images {pixels.shape} do not go with responses {self.responses.shape}.")
+        if mode not in ("replace", "channel"):
+            raise FilterError(f"The response is used as {mode!r}; choose replace or channel.")
+        return added if mode == "replace" else np.concatenate([pixels, added], axis=1)
+
+    def save(self, folder: Path) -> Path:
+        """Write a safetensors file under `folder`, whole or not at all; returns its path."""
+        from safetensors.numpy import save
+
+        path = filtered_path(folder, self.params, self.window, self.lesion_ids)
+        header = {"params": to_yaml(self.params), "window": asdict(self.window), "lesion_ids": list(self.lesion_ids)}
+        folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            part.write_bytes(save({"responses": self.responses}, metadata={HEADER: json.dumps(header)}))
+            part.replace(path)
+        except OSError as error:
+            raise FilterError(f"{path.name} could not be written ({error.strerror}); nothing was kept.") from error
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+
+def apply_to_crops(
+    crops_hu: npt.NDArray[Any],
+    lesion_ids: Sequence[str],
+    params: FrangiParams,
+    window: Window,
+    *,
+    progress: Callable[[int, int], object] | None = None,
+    stop: Callable[[], bool] | None = None,
+    compile: bool | None = None,
+) -> FilteredCrops | None:
+    """Filter every crop of a collection; None where `stop()` said so on the way.
+
+    crops_hu: (n, h, w) in HU, windowed to [0, 1] before the filter; progress(done, total) counts crops;
+    compile as in `frangi_filter`.
+    Raises `FilterError` for parameters outside their domain, or ids that are not one a crop.
+    """
+    if len(crops_hu) != len(lesion_ids):
+        raise FilterError(f"There are {len(crops_hu)} crops and {len(lesion_ids)} lesion ids.")
+    responses = np.empty(crops_hu.shape, np.float16)
+    for start in range(0, len(crops_hu), CHUNK):
+        if stop is not None and stop():
+            return None
+        part = slice(start, start + CHUNK)
+        responses[part] = frangi_filter(
+            window.apply(crops_hu[part]), params, dtype=np.float32, compile=compile
+        ).response
+        if progress is not None:
+            progress(min(start + CHUNK, len(crops_hu)), len(crops_hu))
+    return FilteredCrops(responses, params, window, tuple(lesion_ids))
+
+
+def open_filtered(
+    folder: Path, params: FrangiParams, window: Window, lesion_ids: Sequence[str]
+) -> FilteredCrops | None:
+    """Return what `save` kept for this setting and these lesions, or None where there is none.
+
+    Raises `FilterError`, naming the file, where it is damaged or of something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = filtered_path(folder, params, window, lesion_ids)
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {})[HEADER])
+            found = FilteredCrops(
+                file.get_tensor("responses"),
+                from_yaml(header["params"]),
+                Window(**header["window"]),
+                tuple(header["lesion_ids"]),
+            )
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, FilterError) as error:
+        raise FilterError(f"{path.name} is damaged ({type(error).__name__}); delete it and filter anew.") from error
+    if (found.params, found.window, found.lesion_ids) != (params, window, tuple(lesion_ids)):
+        raise FilterError(f"{path.name} is of another setting or collection; delete it and filter anew.")
+    return found
+
+
+def filtered_path(folder: Path, params: FrangiParams, window: Window, lesion_ids: Sequence[str]) -> Path:
+    """Return where the responses of a setting are kept: one file for each setting, window and list of lesions."""
+    text = json.dumps([to_yaml(params), asdict(window), list(lesion_ids)])
+    return folder / f"frangi-{hashlib.sha256(text.encode()).hexdigest()[:12]}.safetensors"
