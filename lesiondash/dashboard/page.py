@@ -45,6 +45,7 @@ class Dashboard:
             self.widget.add_class("ld-page")
             self.topbar.notice = {"kind": "error", "text": str(error)}
             return
+        self.state.observe(self._tell, "notice")
         self.load = LoadPanel(self.state, self.store)
         self.view = ViewPanel(self.state, self.store)
         self.frangi = FrangiPanel(self.state, self.store)
@@ -54,7 +55,6 @@ class Dashboard:
         self.topbar.chips = [
             {"name": "collection", "value": f"{folder.name} · {len(self.store.gallery.lesions):,} lesions"}
         ]
-        self.state.observe(self._tell, "notice")
         self.widget = widgets.Box(
             [
                 _style(),

@@ -2,11 +2,11 @@
 
 | trait | written by | read by |
 |---|---|---|
-| focus | `State.show` (any panel asks, none writes) | view |
+| focus, wished_window | `State.show`, `State.ask_window` (any panel asks, none writes) | view |
 | slice_index, region, window | view | frangi, search |
 | params | frangi | sensitivity |
 | scope, hits, query_xy | search | map |
-| selection | map | search |
+| selection | map | search, sensitivity |
 | notice | `State.say` | page |
 """
 
@@ -58,6 +58,7 @@ class State(t.HasTraits):
     slice_index = t.Int(0)
     region = t.Instance(Region, allow_none=True)
     window = t.Instance(Window, args=(WINDOWS["soft tissue"].center_hu, WINDOWS["soft tissue"].width_hu))
+    wished_window = t.Instance(Window, allow_none=True)
     params = t.Instance(FrangiParams, args=())
     scope = t.Enum(("all", "same", "cross"), "cross")
     hits = t.Tuple()
@@ -69,6 +70,11 @@ class State(t.HasTraits):
         """Ask the viewer for a series, a slice and a box; `search` false leaves the nine as they are."""
         self.focus = None
         self.focus = Focus(series_uid, slice_index, box, search)
+
+    def ask_window(self, window: Window) -> None:
+        """Ask the viewer for a window."""
+        self.wished_window = None
+        self.wished_window = window
 
     def say(self, text: str, kind: Literal["info", "error"] = "info") -> None:
         """Tell the person at the page one sentence; the same one twice is shown twice."""

@@ -164,8 +164,27 @@ def test_tuner_compares_and_explains_by_keyboard(opened: Any) -> None:
     assert "alone" in tune.locator("figcaption").nth(1).inner_text()
     tune.get_by_label("area").select_option("slice")
     page.wait_for_function("document.querySelector('.ld-tune canvas').width > 64")
+    tune.get_by_label("window", exact=True).select_option("lung")
+    page.wait_for_function("document.querySelector('.ld-view').textContent.includes('W 1500 L -600')")
     tune.get_by_label("copy settings as").select_option("YAML")
     assert "rho: 0.68" in tune.locator("textarea").input_value()
+    assert opened.errors == []
+
+
+def test_sensitivity_fills_while_the_page_stays_alive(opened: Any) -> None:
+    page = opened.page
+    open_case(page)
+    panel = page.locator(".ld-sens")
+    panel.get_by_label("outcome").select_option("neighbours")
+    panel.get_by_role("button", name="Start").press("Enter")
+    page.locator(".ld-tune input[data-name=rho]").fill("0.5")
+    page.wait_for_function(
+        "document.querySelector('.ld-sens').textContent.includes('48 of 48 regions')", timeout=60_000
+    )
+    assert panel.locator("td").count() == 36
+    with page.expect_download() as saved:
+        panel.get_by_role("button", name="Save CSV").press("Enter")
+    assert Path(saved.value.path()).read_text().startswith("beta,gamma,neighbours_mean")
     assert opened.errors == []
 
 

@@ -193,6 +193,13 @@ def test_sensitivity_fills_stops_and_saves(page: Any) -> None:
     assert table.shape == (6, 6)
     assert np.ptp(table) > 0
     assert panel.map.to_csv().count("\n") == 37
+    panel.act({"type": "start", "row": "beta", "column": "gamma", "outcome": "contrast", "count": 0})
+    assert "lasso" in page.state.notice.text
+    page.map.select([lesion.lesion_id for lesion in page.store.gallery.lesions[5:19]])
+    panel.act({"type": "start", "row": "beta", "column": "gamma", "outcome": "contrast", "count": 0})
+    panel.wait()
+    assert panel.map.regions == 14
+    page.map.select([])
     panel.act({"type": "start", "row": "beta", "column": "beta", "outcome": "contrast", "count": 48})
     assert "same" in page.state.notice.text
     panel.act({"type": "start", "row": "rho", "column": "gamma", "outcome": "neighbours", "count": 192})
@@ -218,3 +225,16 @@ def test_the_setting_is_applied_to_the_collection_once(page: Any) -> None:
     page.frangi.apply({})
     job.wait()
     assert "stopped" in page.frangi.widget.job["text"]
+
+
+def test_the_tuner_asks_for_a_window(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    before = page.frangi.respond(sliders(page))[1][0]
+    page.frangi.choose_window({"name": "lung"})
+    answer, pictures = page.frangi.respond(sliders(page))
+    assert answer["window"] == "lung"
+    assert page.view.widget.window == [page.state.window.center_hu, page.state.window.width_hu]
+    assert pictures[0] != before
+    page.frangi.choose_window({"name": "moon"})
+    assert "moon" in page.state.notice.text
+    page.frangi.choose_window({"name": "soft tissue"})

@@ -23,7 +23,7 @@ from lesiondash.frangi.hessian import HessianStack
 from lesiondash.frangi.presets import MEANINGS, from_link, preset, preset_of, sweep, to_link, to_python, to_yaml
 from lesiondash.frangi.response import frangi_filter
 from lesiondash.images.crops import CROP_PX, crop, crop_side_mm
-from lesiondash.records import Box, FrangiParams, FrangiResult
+from lesiondash.records import WINDOWS, Box, FrangiParams, FrangiResult
 
 MAX_SCALES = 81
 STRIP = 9
@@ -50,8 +50,10 @@ class FrangiPanel:
                 "preset": self.choose_preset,
                 "estimate": self.estimate,
                 "apply": self.apply,
+                "window": self.choose_window,
             },
             values={**values_of(self.params), "area": "region", "scale": -1},
+            windows=list(WINDOWS),
             presets=[{"name": name, "meaning": meaning} for name, meaning in MEANINGS.items()],
         )
         self.collection_filter = CollectionFilter(state, store, self._tell_job)
@@ -84,6 +86,7 @@ class FrangiPanel:
             "strip": {"scales": numbers, "size": list(pictures.shape[1:])},
             "gamma_hu": float(params.gamma) * self.state.window.width_hu if params.gamma != "auto" else 0,
             "preset": preset_of(params) or "",
+            "window": next((name for name, each in WINDOWS.items() if each == self.state.window), ""),
             "copies": {"Python": to_python(params), "YAML": to_yaml(params), "link": "?" + to_link(params)},
         }
         top = max(peak, 1e-12)
@@ -104,6 +107,14 @@ class FrangiPanel:
     def choose_preset(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         """Return the values of a named setting for the sliders to take."""
         return {"values": values_of(preset(str(message["name"])))}, []
+
+    @tells_errors
+    def choose_window(self, message: dict[str, Any]) -> None:
+        """Ask the viewer for a named window: the filter sees HU through it."""
+        name = str(message["name"])
+        if name not in WINDOWS:
+            raise FilterError(f"There is no window {name!r}; choose one of {', '.join(WINDOWS)}.")
+        self.state.ask_window(WINDOWS[name])
 
     @tells_errors
     def estimate(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:

@@ -23,6 +23,8 @@ VALUES: dict[str, tuple[float, ...]] = {
     "sigma_to": (3.0, 5.0, 7.0, 9.0, 11.0),
 }
 COUNTS = (48, 192, 480)
+SELECTED = 0
+"""In place of a count: the lesions that the map's lasso holds."""
 PAGE_OUTCOMES = ("contrast", "neighbours")
 """The collection has boxes, not masks: overlap is for Python."""
 
@@ -40,7 +42,7 @@ class SensitivityPanel:
             choices={
                 "parameters": [name for name in PARAMETERS if name in VALUES],
                 "outcomes": [[name, OUTCOMES[name]] for name in PAGE_OUTCOMES],
-                "counts": list(COUNTS),
+                "counts": [[n, f"{n} regions"] for n in COUNTS] + [[SELECTED, "selected on the map"]],
             },
         )
 
@@ -93,9 +95,13 @@ class SensitivityPanel:
             self.widget.running = False
 
     def _regions(self, count: int) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.bool_]]]:
-        """Windowed crops and boxes of lesions spread evenly over the collection."""
+        """Windowed crops and boxes of lesions spread evenly over the collection, or of those selected on the map."""
         gallery = self.store.gallery
         chosen = np.unique(np.linspace(0, len(gallery.lesions) - 1, count).astype(int))
+        if count == SELECTED:
+            chosen = np.array(sorted(self.store.row_of[lesion_id] for lesion_id in self.state.selection), int)
+        if not len(chosen):
+            raise FilterError("No lesion is selected on the map; draw a lasso there, or take a number of regions.")
         images = self.state.window.apply(gallery.crops[chosen]).astype(np.float32)
         lesions = [gallery.lesions[row] for row in chosen]
         return images, np.stack([box_mask(item.box, item.spacing_mm[1:]) for item in lesions])

@@ -22,6 +22,7 @@ class ViewPanel:
         self.widget = Viewer(self.slice_hu, self.act, window=[state.window.center_hu, state.window.width_hu])
         self._query: Region | None = None
         state.observe(self._follow_focus, "focus")
+        state.observe(self._follow_window, "wished_window")
 
     def slice_hu(self, uid: str, index: int) -> npt.NDArray[np.int16] | None:
         """Return one slice as int16 HU, (y, x), or None for a slice that is not there."""
@@ -54,6 +55,11 @@ class ViewPanel:
         box = Box(x0, y0, x1, y1).inside(*scan.series.hu.shape[1:])
         self.widget.banner = ""
         self._set_region(Region(scan.uid, slice_index, box))
+
+    def _follow_window(self, change: Any) -> None:
+        if change.new is not None:
+            self.widget.window = [change.new.center_hu, change.new.width_hu]
+            self.state.window = change.new
 
     def back(self) -> None:
         """Return from a result to the query."""

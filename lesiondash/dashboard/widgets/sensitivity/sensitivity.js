@@ -49,7 +49,7 @@ function render({ model, el }) {
   const named = parameters.map((name) => [name, name]);
   const row = choice("first parameter", named, parameters[0]), column = choice("second parameter", named, parameters[1]);
   const outcome = choice("outcome", outcomes, outcomes[0][0]);
-  const count = choice("regions", counts.map((value) => [String(value), `${value} regions`]), String(counts[0]));
+  const count = choice("regions", counts.map(([value, text]) => [String(value), text]), String(counts[0][0]));
   const button = (text, onclick) => element("button", { className: "ld-btn", textContent: text, onclick });
   const start = button("Start", () => model.send(model.get("running") ? { type: "stop" }
     : { type: "start", row: row.value, column: column.value, outcome: outcome.value, count: Number(count.value) }));

@@ -18,6 +18,7 @@ class Tuner(anywidget.AnyWidget):
     _css = HERE / "tuner.css"
     values = t.Dict().tag(sync=True)
     presets = t.List().tag(sync=True)
+    windows = t.List().tag(sync=True)
     revision = t.Int(0).tag(sync=True)
     job = t.Dict({"running": False, "text": ""}).tag(sync=True)
 

@@ -126,6 +126,8 @@ function render({ model, el }) {
 
   const preset = choice("preset", [["", "Own values"], ...model.get("presets").map(({ name }) => [name, name])]);
   preset.onchange = () => { if (preset.value) askPreset(); };
+  const hu = choice("window", [["", "Own window"], ...model.get("windows").map((name) => [name, name])]);
+  hu.onchange = () => { if (hu.value) model.send({ type: "window", name: hu.value }); };
   const area = choice("area", [["region", "Region"], ["slice", "Whole slice"]]);
   area.onchange = () => { values.area = area.value; values.scale = -1; setProbe(null); change(); };
   const polarity = choice("structures", ["bright", "dark", "both"].map((value) => [value, value]));
@@ -163,6 +165,7 @@ function render({ model, el }) {
   const peak = element("span", { className: "ld-peak" });
   el.append(pictures, strip, why, element("div", { className: "ld-foot" },
     element("label", {}, "Preset ", preset), element("label", {}, "Show ", area), element("label", {}, "Structures ", polarity),
+    element("label", {}, "Window ", hu),
     fit, freeze, element("label", {}, "Overlay ", fade), copy, peak), text, grid,
     element("div", { className: "ld-foot" }, apply, job));
 
@@ -226,6 +229,7 @@ function render({ model, el }) {
     rows.sigma_to.small.textContent = mm(values.sigma_to);
     rows.sigma_step.small.textContent = `${message.sigmas.length} scales`;
     preset.value = message.preset;
+    hu.value = message.window;
     preset.title = model.get("presets").find(({ name }) => name === message.preset)?.meaning ?? "";
     peak.textContent = `strongest response ${number(message.peak)}`;
     el.dataset.seq = message.seq;
