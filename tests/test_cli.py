@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -103,6 +104,8 @@ def test_dashboard_takes_its_server_along(demonstration: Path) -> None:
 
 
 def test_filter_the_collection(demonstration: Path, tmp_path: Path) -> None:
+    for folder in (demonstration / "galleries").glob("*/filtered"):
+        shutil.rmtree(folder)  # of an earlier run on the same data
     settings = tmp_path / "settings.yaml"
     settings.write_text("sigmas: [2, 4]\nrho: 0.5\n")
     done = run_cli("filter", "--settings", str(settings), "--window=60,150", data=demonstration)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,7 @@ def test_sensitivity_fills_stops_and_saves(page: Any) -> None:
 
 
 def test_the_setting_is_applied_to_the_collection_once(page: Any) -> None:
+    shutil.rmtree(page.store.filtered_folder, ignore_errors=True)  # of an earlier run on the same data
     page.load.open_case(page.store.cases[0].name)
     page.frangi.respond(sliders(page, sigma_from=2, sigma_to=3, sigma_step=1))
     job = page.frangi.collection_filter

@@ -41,7 +41,7 @@ class ViewPanel:
         elif kind == "slice_shown":
             self.state.slice_index = int(message["index"])
         elif kind == "window":
-            self.state.window = Window(float(message["center"]), max(float(message["width"]), 1.0))
+            self._set_window(Window(float(message["center"]), max(float(message["width"]), 1.0)))
         elif kind == "back":
             self.back()
 
@@ -58,8 +58,13 @@ class ViewPanel:
 
     def _follow_window(self, change: Any) -> None:
         if change.new is not None:
-            self.widget.window = [change.new.center_hu, change.new.width_hu]
-            self.state.window = change.new
+            # A message, not the trait: a trait that still holds the wish would not tell the browser of it again.
+            self.widget.send({"type": "window", "center": change.new.center_hu, "width": change.new.width_hu})
+            self._set_window(change.new)
+
+    def _set_window(self, window: Window) -> None:
+        self.widget.window = [window.center_hu, window.width_hu]
+        self.state.window = window
 
     def back(self) -> None:
         """Return from a result to the query."""

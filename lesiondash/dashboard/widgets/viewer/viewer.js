@@ -300,7 +300,7 @@ function render({ model, el }) {
   model.on("change:scan", onScan);
   model.on("change:slice_index", () => goTo(model.get("slice_index"), false));
   model.on("change:box", onBox);
-  model.on("change:window", () => setWindow(...model.get("window")));
+  model.on("msg:custom", (message) => { if (message.type === "window") setWindow(message.center, message.width); });
   model.on("change:banner", onBanner);
   const sizes = new ResizeObserver(() => {
     canvas.width = Math.max(1, Math.round(stage.clientWidth * devicePixelRatio));
