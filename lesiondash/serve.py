@@ -28,17 +28,9 @@ def serve(port: int, *, collection: Path | None, partial: bool, browser: bool, s
         environment["LESIONDASH_COLLECTION"] = str(collection.resolve())
     if partial:
         environment["LESIONDASH_PARTIAL"] = "1"
-    command = [
-        sys.executable,
-        "-m",
-        "lesiondash.startup",
-        "notebooks/dashboard.ipynb",
-        f"--port={port}",
-        "--no-browser",
-    ]
     # Told to end, Python would not clean up: voila and its kernels would go on without us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = subprocess.Popen(command, cwd=root, env=environment)
+    server = subprocess.Popen(server_command(port), cwd=root, env=environment)
     url = f"http://localhost:{port}/"
     try:
         _wait_until_up(url, server)
@@ -51,6 +43,12 @@ def serve(port: int, *, collection: Path | None, partial: bool, browser: bool, s
     finally:
         server.terminate()
         server.wait(10)
+
+
+def server_command(port: int) -> list[str]:
+    """Return the command that serves the page, for the folder that `page_root` returns."""
+    page = "notebooks/dashboard.ipynb"
+    return [sys.executable, "-m", "lesiondash.startup", page, f"--port={port}", "--no-browser"]
 
 
 def page_root() -> Path:

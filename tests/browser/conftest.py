@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lesiondash.serve import server_command
 
 CHECKOUT = Path(__file__).parents[2]
 CHROMIUM_FLAGS = [
@@ -48,18 +49,10 @@ def site(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("voila") / "voila.log"
-    command = [
-        sys.executable,
-        "-m",
-        "lesiondash.startup",
-        "notebooks/dashboard.ipynb",
-        f"--port={port}",
-        "--no-browser",
-    ]
     culling = ["--MappingKernelManager.cull_idle_timeout=4", "--MappingKernelManager.cull_interval=1"]
     with log.open("w") as output:
         server = subprocess.Popen(
-            [*command, *culling],
+            [*server_command(port), *culling],
             cwd=CHECKOUT,
             env={**os.environ, "LESIONDASH_DATA": str(demonstration)},
             stdout=output,
