@@ -111,14 +111,13 @@ def filter_command(
 
 
 def _filter_collection(store: Store, params: FrangiParams, window: Window) -> str:
-    from lesiondash.frangi.apply import apply_to_crops, open_filtered
+    from lesiondash.frangi.apply import filtered_path, kept_or_applied
 
-    ids = [lesion.lesion_id for lesion in store.gallery.lesions]
-    if open_filtered(store.filtered_folder, params, window, ids) is not None:
+    ids, folder = [lesion.lesion_id for lesion in store.gallery.lesions], store.filtered_folder
+    _, before = kept_or_applied(folder, store.gallery.crops, ids, params, window)
+    if before:
         return "This setting was applied before; nothing to do."
-    filtered = apply_to_crops(store.gallery.crops, ids, params, window)
-    assert filtered is not None  # nobody can stop it here
-    return f"Kept {len(ids):,} responses: {filtered.save(store.filtered_folder)}"
+    return f"Kept {len(ids):,} responses: {filtered_path(folder, params, window, ids)}"
 
 
 def _parse_window(text: str) -> Window:

@@ -94,6 +94,27 @@ def apply_to_crops(
     return FilteredCrops(responses, params, window, tuple(lesion_ids))
 
 
+def kept_or_applied(
+    folder: Path,
+    crops_hu: npt.NDArray[Any],
+    lesion_ids: Sequence[str],
+    params: FrangiParams,
+    window: Window,
+    **options: Any,
+) -> tuple[FilteredCrops | None, bool]:
+    """Return what `folder` keeps of this setting, or filter and keep it; and whether it was kept before.
+
+    options: as of `apply_to_crops`, which also says when there is None and what is raised.
+    """
+    kept = open_filtered(folder, params, window, lesion_ids)
+    if kept is not None:
+        return kept, True
+    filtered = apply_to_crops(crops_hu, lesion_ids, params, window, **options)
+    if filtered is not None:
+        filtered.save(folder)
+    return filtered, False
+
+
 def open_filtered(
     folder: Path, params: FrangiParams, window: Window, lesion_ids: Sequence[str]
 ) -> FilteredCrops | None:

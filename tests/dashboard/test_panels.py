@@ -102,7 +102,7 @@ def test_estimate_fits_the_box(page: Any) -> None:
     small, _ = page.frangi.estimate(sliders(page))
     answer, _ = page.frangi.respond(sliders(page, **small["values"]))
     assert answer["peak"] > 0
-    assert small["values"]["beta"] == page.frangi.params.beta
+    assert small["values"]["beta"] == page.state.params.beta
     page.state.region = None
     assert page.frangi.estimate(sliders(page)) is None
     assert "box" in page.state.notice.text
@@ -113,7 +113,8 @@ def test_settings_of_a_link_are_taken_and_a_wrong_one_is_said(page: Any, monkeyp
     panel = FrangiPanel(page.state, page.store)
     assert (panel.widget.values["rho"], panel.widget.values["sigma_to"]) == (0.3, 4.0)
     monkeypatch.setenv("QUERY_STRING", "rho=7")
-    assert FrangiPanel(page.state, page.store).widget.values["rho"] == 1.0
+    assert page.state.params.rho == 0.3  # before any slider moved
+    assert FrangiPanel(page.state, page.store).widget.values["rho"] == 0.3
     assert "rho" in page.state.notice.text
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lesiondash.dashboard.state import State, tells_errors
 from lesiondash.dashboard.store import Store
-from lesiondash.frangi.apply import apply_to_crops, open_filtered
+from lesiondash.frangi.apply import filtered_path, kept_or_applied
 
 
 class CollectionFilter:
@@ -44,10 +44,8 @@ class CollectionFilter:
         ids = tuple(lesion.lesion_id for lesion in gallery.lesions)
         text = ""
         try:
-            if open_filtered(folder, params, window, ids) is not None:
-                text = "this setting was applied before"
-                return
-            filtered = apply_to_crops(
+            filtered, before = kept_or_applied(
+                folder,
                 gallery.crops,
                 ids,
                 params,
@@ -57,7 +55,9 @@ class CollectionFilter:
                 compile=False,  # the kernels would cost the page 160 MB
             )
             text = "stopped; nothing was kept"
-            if filtered is not None:
-                text = f"{len(ids):,} responses kept in {filtered.save(folder).name}"
+            if before:
+                text = "this setting was applied before"
+            elif filtered is not None:
+                text = f"{len(ids):,} responses kept in {filtered_path(folder, params, window, ids).name}"
         finally:
             self._tell(False, text)

@@ -38,7 +38,7 @@ class FrangiPanel:
 
     def __init__(self, state: State, store: Store) -> None:
         self.state, self.store = state, store
-        self.params, link_error = _params_of_link(state.params)
+        state.params, link_error = _params_of_link(state.params)
         self._stack: HessianStack | None = None
         self._stack_of: tuple[Any, ...] | None = None
         self._image = np.zeros((CROP_PX, CROP_PX), np.float32)
@@ -52,7 +52,7 @@ class FrangiPanel:
                 "apply": self.apply,
                 "window": self.choose_window,
             },
-            values={**values_of(self.params), "area": "region", "scale": -1},
+            values={**values_of(state.params), "area": "region", "scale": -1},
             windows=list(WINDOWS),
             presets=[{"name": name, "meaning": meaning} for name, meaning in MEANINGS.items()],
         )
@@ -74,7 +74,7 @@ class FrangiPanel:
             return None
         self._prepare(region, params, str(message.get("area", "region")))
         result, strip = self._filter(params, int(message.get("scale", -1)))
-        self.params = self.state.params = params
+        self.state.params = params
         peak = float(result.response.max())
         scale = np.where(result.response > 0.02 * peak, result.scale_index + 1, 0)
         numbers, pictures = strip
@@ -96,11 +96,12 @@ class FrangiPanel:
     @tells_errors
     def probe(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
         """Take the response at a pixel apart; returns its terms."""
-        if self._stack is None or self.params.formula not in ("promotion", "strict"):
+        params = self.state.params
+        if self._stack is None or params.formula not in ("promotion", "strict"):
             return None
         scale = int(message.get("scale", -1))
         place = int(message["y"]), int(message["x"])
-        terms = explain(self._stack, self.params, place, scale if scale >= 0 else None)
+        terms = explain(self._stack, params, place, scale if scale >= 0 else None)
         return {**asdict(terms), "sigma_mm": terms.sigma * self._px_mm, "x": place[1], "y": place[0]}, []
 
     @tells_errors
