@@ -48,76 +48,110 @@ NO_AUGMENTATION = AugmentSettings(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def augment(
-    crops: Tensor, windows: Sequence[Sequence[float]], settings: AugmentSettings, generator: torch.Generator
+    crops: Tensor,
+    windows: Sequence[Sequence[float]],
+    settings: AugmentSettings,
+    generator: torch.Generator,
+    *,
+    responses: Tensor | None = None,
+    replace: bool = False,
+    part: slice = slice(None),
 ) -> Tensor:
     """Draw one random view of each crop.
 
-    crops: (n, 96, 96) HU, any number type, 1.5 × the view's field; windows: (low, high) in HU, one pair a
-    channel; generator lives on the crops' device. Returns (n, channels, 64, 64) float32 in [0, 1]: geometry,
-    then blur and noise in HU, then windows. At strength 0 it is the centre of the crop, windowed. Raises
-    `ValueError` for another shape.
+    crops: (n, 96, 96) or (n, slices, 96, 96) HU, any number type, 1.5 × the view's field; windows: (low, high) in HU,
+    one pair a channel; generator lives on the crops' device. responses: of the filter, (n, slices, 96, 96) uint8, full
+    scale 1: further channels that take the same geometry, in place of the windows where replace is true. part: the
+    crops whose views are wanted, of numbers drawn for all of them, so that machines that share a batch draw alike; noise
+    alone differs. Returns (n, channels, 64, 64) float32 in [0, 1], channels as of `Encoder.inputs`: geometry, then blur
+    and noise in HU, then windows. At strength 0 it is the centre of the crop, windowed. Raises `ValueError` for another
+    shape.
     """
-    if crops.ndim != 3 or crops.shape[1:] != (MARGIN_PX, MARGIN_PX):
+    if crops.ndim not in (3, 4) or crops.shape[-2:] != (MARGIN_PX, MARGIN_PX):
         raise ValueError(f"crops must be (n, {MARGIN_PX}, {MARGIN_PX}), not {tuple(crops.shape)}")
-    hu = _warp(crops.float(), settings, generator)
+    if crops.ndim == 3:
+        crops = crops[:, None]
+    drawn = _draw(len(crops), len(windows), settings, generator, crops.device)
+    drawn = {name: numbers[part] for name, numbers in drawn.items()}
+    planes = [] if replace else [crops[part].float()]
+    if responses is not None:
+        planes.append(responses[part].float() * (1 / 255))
+    slices = crops.shape[1]
+    views = _warp(torch.cat(planes, dim=1), drawn)
     if settings.blur_sigma_px > 0:
-        hu = _blur(hu, settings.blur_sigma_px, generator)
+        views = _blur(views, drawn["blur_sigma_px"])
+    if replace:
+        return _jitter(views, drawn)
+    hu = views[:, :slices]
     if settings.noise_hu > 0:
-        sigma_hu = settings.noise_hu * _uniform((len(hu), 1, 1), hu, generator)
-        hu = hu + sigma_hu * torch.randn(hu.shape, generator=generator, device=hu.device)
-    return _window(hu, windows, settings, generator)
+        noise = torch.randn(hu.shape, generator=generator, device=hu.device)
+        hu = hu + drawn["noise_hu"][:, None, None, None] * noise
+    shown = _window(hu, windows, drawn)
+    return shown if responses is None else torch.cat([shown, _jitter(views[:, slices:], drawn)], dim=1)
 
 
-def _uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(shape, generator=generator, device=like.device)
+def _draw(
+    n: int, windows: int, settings: AugmentSettings, generator: torch.Generator, device: torch.device
+) -> dict[str, Tensor]:
+    """Draw every number of n views but the noise: angle, zoom, mirrors, shifts, blur, noise level and windows."""
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand((n, *shape), generator=generator, device=device)
+
+    def signed(*shape: int) -> Tensor:
+        return 2.0 * uniform(*shape) - 1.0
+
+    return {
+        "angle": math.radians(settings.rotation_deg) * signed(),
+        "zoom": torch.exp(settings.scale * signed()) / MARGIN,
+        "mirror_x": 1.0 - 2.0 * (uniform() < settings.flip_x).float(),
+        "mirror_y": 1.0 - 2.0 * (uniform() < settings.flip_y).float(),
+        # grid_sample's coordinates run from −1 to 1 over the crop, so a view's side is 2 / MARGIN of them.
+        "shift": settings.shift * 2.0 / MARGIN * signed(2),
+        "blur_sigma_px": settings.blur_sigma_px * uniform(),
+        "noise_hu": settings.noise_hu * uniform(),
+        # The last column is for the filter's response.
+        "window_shift": settings.window_shift * signed(windows + 1),
+        "window_scale": torch.exp(settings.window_scale * signed(windows + 1)),
+    }
 
 
-def _signed(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
-    return 2.0 * _uniform(shape, like, generator) - 1.0
+def _warp(planes: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+    """Shift, rotate, flip and zoom in one bilinear resampling: (n, p, 96, 96) to (n, p, 64, 64)."""
+    cosine, sine = drawn["zoom"] * torch.cos(drawn["angle"]), drawn["zoom"] * torch.sin(drawn["angle"])
+    x, y, shift = drawn["mirror_x"], drawn["mirror_y"], drawn["shift"]
+    rows = [cosine * x, -sine * y, shift[:, 0], sine * x, cosine * y, shift[:, 1]]
+    theta = torch.stack(rows, dim=1).view(len(planes), 2, 3)
+    grid = F.affine_grid(theta, [len(planes), 1, CROP_PX, CROP_PX], align_corners=False)
+    return F.grid_sample(planes, grid, padding_mode="border", align_corners=False)
 
 
-def _warp(hu: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """Shift, rotate, flip and zoom in one bilinear resampling: (n, 96, 96) to (n, 64, 64)."""
-    n = len(hu)
-    angle = math.radians(settings.rotation_deg) * _signed((n,), hu, generator)
-    zoom = torch.exp(settings.scale * _signed((n,), hu, generator)) / MARGIN
-    mirror_x = 1.0 - 2.0 * (_uniform((n,), hu, generator) < settings.flip_x).float()
-    mirror_y = 1.0 - 2.0 * (_uniform((n,), hu, generator) < settings.flip_y).float()
-    # grid_sample's coordinates run from −1 to 1 over the crop, so a view's side is 2 / MARGIN of them.
-    shift = settings.shift * 2.0 / MARGIN * _signed((n, 2), hu, generator)
-    cosine, sine = zoom * torch.cos(angle), zoom * torch.sin(angle)
-    rows = [cosine * mirror_x, -sine * mirror_y, shift[:, 0], sine * mirror_x, cosine * mirror_y, shift[:, 1]]
-    theta = torch.stack(rows, dim=1).view(n, 2, 3)
-    grid = F.affine_grid(theta, [n, 1, CROP_PX, CROP_PX], align_corners=False)
-    return F.grid_sample(hu[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
-
-
-def _blur(hu: Tensor, largest_sigma_px: float, generator: torch.Generator) -> Tensor:
+def _blur(views: Tensor, sigma_px: Tensor) -> Tensor:
     """Blur each sample by its own Gaussian, along x and then y, with mirrored edges."""
-    n, radius = len(hu), BLUR_RADIUS_PX
-    sigma = (largest_sigma_px * _uniform((n, 1), hu, generator)).clamp(min=1e-3)
-    taps = torch.arange(-radius, radius + 1, device=hu.device)[None, :]
-    kernel = torch.softmax(-(taps**2) / (2.0 * sigma**2), dim=1)  # (n, taps), each row sums to 1
-    for axis in (2, 1):
-        pad = (radius, radius, 0, 0) if axis == 2 else (0, 0, radius, radius)
-        wide = F.pad(hu[:, None], pad, mode="reflect")[:, 0]
-        size = hu.shape[axis]
+    radius = BLUR_RADIUS_PX
+    taps = torch.arange(-radius, radius + 1, device=views.device)[None, :]
+    kernel = torch.softmax(-(taps**2) / (2.0 * sigma_px.clamp(min=1e-3)[:, None] ** 2), dim=1)  # (n, taps), sums to 1
+    for axis in (3, 2):
+        pad = (radius, radius, 0, 0) if axis == 3 else (0, 0, radius, radius)
+        wide = F.pad(views, pad, mode="reflect")
         # A handful of shifted sums: on a CPU several times faster than a convolution with n kernels.
-        hu = sum(
-            (kernel[:, k, None, None] * wide.narrow(axis, k, size) for k in range(2 * radius + 1)),
-            start=torch.zeros_like(hu),
+        views = sum(
+            (kernel[:, k, None, None, None] * wide.narrow(axis, k, CROP_PX) for k in range(2 * radius + 1)),
+            start=torch.zeros_like(views),
         )
-    return hu
+    return views
 
 
-def _window(
-    hu: Tensor, windows: Sequence[Sequence[float]], settings: AugmentSettings, generator: torch.Generator
-) -> Tensor:
-    """Show (n, 64, 64) through windows of jittered centre and width: (n, channels, 64, 64)."""
+def _window(hu: Tensor, windows: Sequence[Sequence[float]], drawn: dict[str, Tensor]) -> Tensor:
+    """Show (n, slices, 64, 64) through windows of jittered centre and width: (n, slices · windows, 64, 64)."""
     limits = torch.as_tensor(windows, dtype=torch.float32, device=hu.device)  # (c, 2)
-    shape = (len(hu), len(limits))
     width = limits[:, 1] - limits[:, 0]
-    center = limits.mean(dim=1) + settings.window_shift * width * _signed(shape, hu, generator)
-    width = width * torch.exp(settings.window_scale * _signed(shape, hu, generator))
-    low = (center - width / 2)[:, :, None, None]
-    return ((hu[:, None] - low) / width[:, :, None, None]).clamp_(0.0, 1.0)
+    center = limits.mean(dim=1) + width * drawn["window_shift"][:, :-1]
+    width = width * drawn["window_scale"][:, :-1]
+    low = (center - width / 2)[:, None, :, None, None]
+    return ((hu[:, :, None] - low) / width[:, None, :, None, None]).clamp_(0.0, 1.0).flatten(1, 2)
+
+
+def _jitter(response: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+    """Brighten or dim a response in [0, 1], as a window of another width would."""
+    return (response / drawn["window_scale"][:, -1, None, None, None]).clamp_(0.0, 1.0)

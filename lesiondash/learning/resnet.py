@@ -32,18 +32,24 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(x)) + shortcut)
 
 
-def resnet18_trunk(channels: int) -> nn.Sequential:
-    """Build ResNet-18 without its pooling and classifier: (n, channels, h, w) to (n, 512, h / 32, w / 32).
+def resnet18_trunk(channels: int, stem: str = "imagenet") -> nn.Sequential:
+    """Build ResNet-18 without its pooling and classifier: (n, channels, h, w) to (n, 512, h / r, w / r).
 
-    Weights are drawn as torchvision draws them (He et al. 2015, fan-out).
+    stem: "imagenet", a 7 × 7 convolution of stride 2 and max pooling, r = 32 (torchvision's); "pool", a 3 × 3
+    convolution and max pooling, r = 16; "cifar", the 3 × 3 convolution alone, r = 8 (Chen et al. 2020, B.9). Weights
+    are drawn as torchvision draws them (He et al. 2015, fan-out).
     """
     layers = []
     inputs = WIDTHS[0]
     for stage, width in enumerate(WIDTHS):
         layers.append(nn.Sequential(BasicBlock(inputs, width, 2 if stage else 1), BasicBlock(width, width, 1)))
         inputs = width
-    stem = nn.Conv2d(channels, WIDTHS[0], 7, stride=2, padding=3, bias=False)
-    trunk = nn.Sequential(stem, nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1), *layers)
+    wide = stem == "imagenet"
+    first = nn.Conv2d(channels, WIDTHS[0], 7 if wide else 3, stride=2 if wide else 1, padding=3 if wide else 1, bias=False)
+    begin = [first, nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(inplace=True)]
+    if stem != "cifar":
+        begin.append(nn.MaxPool2d(3, 2, 1))
+    trunk = nn.Sequential(*begin, *layers)
     for part in trunk.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")

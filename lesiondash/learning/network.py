@@ -1,0 +1,108 @@
+"""The network that turns a lesion's crop into a vector (Qi, Cheng, Haehn 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lesiondash.learning.architecture import Architecture
+from lesiondash.learning.resnet import resnet18_trunk
+
+EMBEDDING_DIM = 512
+
+
+class GeM(nn.Module):
+    """Generalised mean pooling with a learned exponent: (mean x^p)^(1/p) over y and x (Radenović et al. 2019,
+    eq. 3).
+
+    Takes (n, c, y, x) and returns (n, c) float32. p is kept in [1, 6], where float32 powers of eps do not
+    vanish.
+    """
+
+    def __init__(self, p: float = 3.0, eps: float = 1e-6) -> None:
+        """Start from exponent p; inputs are clamped at eps from below."""
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor([p]))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool (n, c, y, x) to (n, c)."""
+        p = self.p.clamp(1.0, 6.0)
+        pooled: Tensor = x.float().clamp(min=self.eps).pow(p).mean(dim=(-2, -1)).pow(1.0 / p)
+        return pooled
+
+
+class AveragePool(nn.Module):
+    """The mean over y and x: (n, c, y, x) to (n, c) float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool (n, c, y, x) to (n, c)."""
+        return x.float().mean(dim=(-2, -1))
+
+
+class LesionNet(nn.Module):
+    """ResNet-18 trunk, two 3×3 convolutional layers, pooling, an optional head, and L2 normalisation (Qi et al.
+    2023, section 2).
+
+    Takes (n, channels, 64, 64) in [0, 1] and returns unit vectors (n, 512) float32.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        """Build the layers with torch's current random state."""
+        super().__init__()
+        self.trunk = resnet18_trunk(architecture.channels, architecture.stem)
+        self.top = nn.Sequential(*_conv_layer(EMBEDDING_DIM), *_conv_layer(EMBEDDING_DIM))
+        self.pool: nn.Module = GeM() if architecture.pool == "gem" else AveragePool()
+        self.head: nn.Module = nn.Identity()
+        if architecture.head != "none":
+            linear = nn.Linear(EMBEDDING_DIM, EMBEDDING_DIM)
+            self.head = linear if architecture.head == "linear" else nn.Sequential(linear, nn.Sigmoid())
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Return what the pooling makes of (n, channels, 64, 64): (n, 512) float32, not normalised."""
+        pooled: Tensor = self.pool(self.top(self.trunk(2.0 * x - 1.0)))
+        return pooled
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed (n, channels, 64, 64) as unit vectors (n, 512)."""
+        return F.normalize(self.head(self.pooled(x)).float(), dim=1)
+
+
+def _conv_layer(width: int) -> list[nn.Module]:
+    conv = nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+
+
+def build_net(architecture: Architecture, seed: int) -> LesionNet:
+    """Build a network with random weights that depend on the seed alone; torch's own random state is left as
+    it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LesionNet(architecture)
+
+
+def window_channels(hu: Tensor, windows: Sequence[Sequence[float]]) -> Tensor:
+    """Show HU through each window: (n, y, x) to (n, len(windows), y, x) float32, linear from 0 to 1 and
+    clipped.
+    """
+    limits = torch.as_tensor(windows, dtype=torch.float32, device=hu.device)  # (c, 2)
+    low, high = limits[:, 0, None, None], limits[:, 1, None, None]
+    return ((hu.float().unsqueeze(1) - low) / (high - low)).clamp_(0.0, 1.0)
+
+
+def best_device() -> torch.device:
+    """Return the first CUDA device where there is one, the CPU otherwise."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def bfloat16_is_fast(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; emulated, it would be slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name up to torch 2.15
+    return supported is not None and bool(supported())
