@@ -25,5 +25,13 @@ class EncoderError(LesionDashError):
     """A checkpoint or a batch of crops that the encoder cannot take."""
 
 
+class TrainingError(EncoderError):
+    """A training that cannot start, go on or resume; the last good state is kept."""
+
+
+class TrainingStopped(TrainingError):
+    """A training that somebody stopped: no fault, and it can be resumed."""
+
+
 class SearchError(LesionDashError):
     """A query, scope or table that the index cannot answer."""

@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lesiondash.images.collection import collect_crops
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.checkpoint import fingerprint_of
 from lesiondash.paths import demo_dir, encoder_path, gallery_dir
 from lesiondash.retrieval.gallery import Gallery, read_header
 
-if TYPE_CHECKING:
-    from lesiondash.learning.encoder import Encoder
-
 Progress = Callable[[str, int, int], None]
-TRAINING_PX, TRAINING_MARGIN = 96, 1.5
 
 
 @dataclass(frozen=True)
@@ -69,29 +61,20 @@ def _generate_demo(say: Progress) -> None:
     generate(demo_dir(), progress=lambda done, total: say("Draw the demonstration collection", done, total))
 
 
-def _train(collection: DeepLesion, weights: Path, say: Progress) -> Encoder:
+def _train(collection: DeepLesion, weights: Path, say: Progress) -> None:
     """Pre-train on the training split; the slices next to each key slice are further views of the same lesion."""
-    from lesiondash.learning.pretrain import PretrainSettings, pretrain
+    from lesiondash.learning.dataset import training_crops
+    from lesiondash.learning.pretrain import pretrain
+    from lesiondash.learning.settings import PretrainSettings
 
-    lesions = [lesion for lesion in collection.lesions if lesion.split == "train"]
-    parts = []
-    for part, offset in enumerate((0, -1, 1)):
-        parts.append(
-            collect_crops(collection, lesions, size_px=TRAINING_PX, margin=TRAINING_MARGIN, slice_offset=offset)
-        )
-        say("Cut training crops", part + 1, 3)
-    patients = np.array([lesion.patient_id for lesion in lesions] * 3)
     settings = PretrainSettings()
+    data = training_crops(
+        collection, settings.architecture, progress=lambda done, total: say("Cut training crops", done, total)
+    )
     encoder = pretrain(
-        np.concatenate(parts),
-        patients,
-        settings,
-        lesions=np.tile(np.arange(len(lesions)), 3),
-        trained_on={"collection": collection.root.name, "split": "train"},
-        progress=lambda step, total, loss: say(f"Train the encoder (loss {loss:.2f})", step, total),
+        data, settings, progress=lambda step, total, loss: say(f"Train the encoder (loss {loss:.2f})", step, total)
     )
     encoder.save(weights)
-    return encoder
 
 
 def _gallery_fits(folder: Path, collection: DeepLesion, weights: Path) -> bool:

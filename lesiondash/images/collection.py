@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesiondash.images.crops import CROP_PX, crop, crop_side_mm
+from lesiondash.images.crops import CROP_PX, crop, crop_side_mm, slice_offsets
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.records import Lesion
 
@@ -20,21 +20,19 @@ def collect_crops(
     *,
     size_px: int = CROP_PX,
     margin: float = 1.0,
-    slice_offset: int = 0,
+    slice_offset: int | npt.NDArray[np.intp] = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.int16]:
     """Cut the crop of every lesion (default: all of the collection).
 
-    margin > 1 widens the field of view, as room to shift and rotate. slice_offset takes a neighbouring slice, or the
-    key slice where that neighbour is not on disk. Returns (n, size_px, size_px) int16 HU, in the lesions' order.
+    margin > 1 widens the field of view, as room to shift and rotate. slice_offset, of all or of each, takes a
+    neighbouring slice, or the nearest one to it on disk. Returns (n, size_px, size_px) int16 HU, in the lesions' order.
     """
     wanted = collection.lesions if lesions is None else tuple(lesions)
+    offsets = np.broadcast_to(slice_offset, len(wanted))
     by_slice: dict[tuple[str, int], list[int]] = {}
-    for row, lesion in enumerate(wanted):
-        index = lesion.slice_index + slice_offset
-        if slice_offset and index not in collection.slice_indices(lesion.series_id):
-            index = lesion.slice_index
-        by_slice.setdefault((lesion.series_id, index), []).append(row)
+    for row, (lesion, offset) in enumerate(zip(wanted, offsets.tolist(), strict=True)):
+        by_slice.setdefault((lesion.series_id, _on_disk(collection, lesion, offset)), []).append(row)
     crops = np.empty((len(wanted), size_px, size_px), dtype=np.int16)
 
     def cut(item: tuple[tuple[str, int], list[int]]) -> int:
@@ -51,6 +49,31 @@ def collect_crops(
             if progress and (done % 64 < count or done == len(wanted)):
                 progress(done, len(wanted))
     return crops
+
+
+def collect_stacks(
+    collection: DeepLesion, lesions: Sequence[Lesion], slices: int, *, slice_offset: int = 0, **options: Any
+) -> npt.NDArray[np.int16]:
+    """Cut every lesion's crop from several slices round its own: (n, slices, size_px, size_px); see `collect_crops`."""
+    around = np.array([slice_offsets(slices, lesion.spacing_mm[0]) for lesion in lesions], int).reshape(-1, slices)
+    parts = [
+        collect_crops(collection, lesions, slice_offset=slice_offset + around[:, k], **options) for k in range(slices)
+    ]
+    return np.stack(parts, axis=1)
+
+
+def _on_disk(collection: DeepLesion, lesion: Lesion, offset: int) -> int:
+    """Return the slice at an offset from the lesion's, or the one nearest to it on the way there."""
+    if offset == 0:
+        return lesion.slice_index
+    present = set(collection.slice_indices(lesion.series_id))
+    step = 1 if offset > 0 else -1
+    index = lesion.slice_index
+    for reached in range(lesion.slice_index + step, lesion.slice_index + offset + step, step):
+        if reached not in present:
+            break
+        index = reached
+    return index
 
 
 def _cut_one(

@@ -16,6 +16,8 @@ CROP_PX = 64
 MIN_SIDE_MM = 50.0
 CONTEXT = 1.5
 AIR_HU = -1024.0
+SLICE_STEP_MM = 5.0
+"""Between the slices of a crop of several, whatever the spacing of its series."""
 
 
 def crop_side_mm(box: Box, spacing_mm: tuple[float, float]) -> float:
@@ -65,6 +67,29 @@ def crop(
     above_air = window.astype(np.float32) - np.float32(AIR_HU)
     result: npt.NDArray[np.float32] = rows @ above_air @ columns.T + np.float32(AIR_HU)
     return result
+
+
+def slice_offsets(slices: int, spacing_z_mm: float) -> tuple[int, ...]:
+    """Return the offsets, in slices, at which a crop of several slices is cut: `SLICE_STEP_MM` apart, at least one.
+
+    >>> from lesiondash.images.crops import slice_offsets
+    >>> slice_offsets(3, 5.0), slice_offsets(3, 1.0), slice_offsets(1, 1.0)
+    ((-1, 0, 1), (-5, 0, 5), (0,))
+    """
+    step = max(1.0, SLICE_STEP_MM / spacing_z_mm) if spacing_z_mm > 0 else 1.0
+    return tuple(round(k * step) for k in range(-(slices // 2), slices // 2 + 1))
+
+
+def crop_slices(
+    hu: npt.NDArray[Any], slice_index: int, box: Box, *, spacing_mm: tuple[float, float, float], slices: int
+) -> npt.NDArray[np.float32]:
+    """Cut the same crop from several slices of a series, `slice_offsets` apart; beyond its ends the last one repeats.
+
+    hu: (z, y, x); spacing_mm: (z, y, x). Returns (slices, 64, 64), or (64, 64) of one slice, as an encoder takes it.
+    """
+    rows = np.clip(slice_index + np.array(slice_offsets(slices, spacing_mm[0])), 0, len(hu) - 1)
+    crops = [crop(hu[row], box, spacing_mm=spacing_mm[1:]) for row in rows]
+    return crops[0] if slices == 1 else np.stack(crops)
 
 
 def crop_lesion(

@@ -20,9 +20,22 @@ Head = Literal["none", "linear", "sigmoid"]
 
 DEFAULT_WINDOWS: Windows = ((-160.0, 240.0), (-1350.0, 150.0), (-500.0, 1300.0))
 """Soft tissue, lung and bone, in HU."""
+PAPER_FILTER, SOFT_TISSUE = preset("paper"), WINDOWS["soft tissue"]
 SLICE_COUNTS = (1, 3, 9)
-SLICE_STEP_MM = 5.0
-"""Between the slices that a crop of several takes, whatever the spacing of its series."""
+
+
+def check_windows(windows: Sequence[Sequence[float]]) -> Windows:
+    """Return windows as (low, high) pairs of floats; raises `EncoderError` unless each is finite and low < high."""
+    try:
+        checked = tuple((float(low), float(high)) for low, high in windows)
+    except (TypeError, ValueError) as error:
+        raise EncoderError(f"The windows {windows!r} are not pairs of numbers; give (low, high) in HU.") from error
+    if not checked:
+        raise EncoderError("An encoder needs at least one window; give (low, high) pairs in HU.")
+    for low, high in checked:
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise EncoderError(f"The window {low:g} to {high:g} HU has no width; low must be below high.")
+    return checked
 
 
 @dataclass(frozen=True)
@@ -31,15 +44,15 @@ class Architecture:
 
     windows: HU windows, one channel each and slice. frangi: whether the filter's response stands in place of the
     windows, beside them as one more channel, or nowhere; filter, filter_window: its setting, and the HU it sees.
-    slices: 1, 3 or 9, `SLICE_STEP_MM` apart. stem: ResNet's for ImageNet (7 × 7, stride 2, pooled), 3 × 3 and pooled,
-    or CIFAR's 3 × 3 alone. pool: generalised mean with a learned exponent, or average. head: what follows the pooling,
-    nothing or 512 → 512 linear, with a sigmoid or not. Raises `EncoderError` for anything else.
+    slices: 1, 3 or 9, `images.crops.SLICE_STEP_MM` apart. stem: ResNet's for ImageNet (7 × 7, stride 2, pooled), 3 × 3
+    and pooled, or CIFAR's 3 × 3 alone. pool: generalised mean with a learned exponent, or average. head: what follows
+    the pooling, nothing or 512 → 512 linear, with a sigmoid or not. Raises `EncoderError` for anything else.
     """
 
     windows: Windows = DEFAULT_WINDOWS
     frangi: FrangiUse = "none"
-    filter: FrangiParams = preset("paper")
-    filter_window: Window = WINDOWS["soft tissue"]
+    filter: FrangiParams = PAPER_FILTER
+    filter_window: Window = SOFT_TISSUE
     slices: int = 1
     stem: Stem = "imagenet"
     pool: Pool = "gem"
@@ -85,25 +98,4 @@ class Architecture:
             raise EncoderError(f"The description of the network cannot be used ({error}).") from error
 
 
-def slice_offsets(slices: int, spacing_z_mm: float) -> tuple[int, ...]:
-    """Return the offsets, in slices, at which a crop of several slices is cut: `SLICE_STEP_MM` apart, at least one.
-
-    >>> slice_offsets(3, 5.0), slice_offsets(3, 1.0), slice_offsets(1, 1.0)
-    ((-1, 0, 1), (-5, 0, 5), (0,))
-    """
-    step = max(1.0, SLICE_STEP_MM / spacing_z_mm) if spacing_z_mm > 0 else 1.0
-    return tuple(round(k * step) for k in range(-(slices // 2), slices // 2 + 1))
-
-
-def check_windows(windows: Sequence[Sequence[float]]) -> Windows:
-    """Return windows as (low, high) pairs of floats; raises `EncoderError` unless each is finite and low < high."""
-    try:
-        checked = tuple((float(low), float(high)) for low, high in windows)
-    except (TypeError, ValueError) as error:
-        raise EncoderError(f"The windows {windows!r} are not pairs of numbers; give (low, high) in HU.") from error
-    if not checked:
-        raise EncoderError("An encoder needs at least one window; give (low, high) pairs in HU.")
-    for low, high in checked:
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise EncoderError(f"The window {low:g} to {high:g} HU has no width; low must be below high.")
-    return checked
+DEFAULT_ARCHITECTURE = Architecture()

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lesiondash.images.crops import CROP_PX
+from lesiondash.records import AugmentSettings
 
 MARGIN = 1.5
 """Field of view of the crops that are augmented, as a multiple of that of the view."""
@@ -20,30 +20,6 @@ MARGIN_PX = round(CROP_PX * MARGIN)
 BLUR_RADIUS_PX = 2
 
 
-@dataclass(frozen=True)
-class AugmentSettings:
-    """Strengths of the augmentation; 0 switches each off.
-
-    shift: largest shift as a fraction of the view's side. rotation_deg: largest angle. flip_x, flip_y:
-    probabilities of a mirror image along x (left–right) and y. scale: zoom drawn from exp(±scale).
-    window_shift: largest shift of a window as a fraction of its width, and window_scale: width drawn from
-    exp(±window_scale), both for each sample and channel ("colour distortion"). blur_sigma_px: largest
-    Gaussian blur. noise_hu: largest standard deviation of noise.
-    """
-
-    shift: float = 0.25
-    rotation_deg: float = 45.0
-    flip_x: float = 0.0
-    flip_y: float = 0.0
-    scale: float = 0.4
-    window_shift: float = 0.05
-    window_scale: float = 0.15
-    blur_sigma_px: float = 1.0
-    noise_hu: float = 20.0
-
-
-DEFAULT_AUGMENTATION = AugmentSettings()
-"""Measured on generated lesions: wide shifts and zooms teach most; mirroring would merge left and right."""
 NO_AUGMENTATION = AugmentSettings(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
@@ -55,27 +31,27 @@ def augment(
     *,
     responses: Tensor | None = None,
     replace: bool = False,
-    part: slice = slice(None),
+    joint: tuple[int, Tensor] | None = None,
 ) -> Tensor:
     """Draw one random view of each crop.
 
     crops: (n, 96, 96) or (n, slices, 96, 96) HU, any number type, 1.5 × the view's field; windows: (low, high) in HU,
-    one pair a channel; generator lives on the crops' device. responses: of the filter, (n, slices, 96, 96) uint8, full
-    scale 1: further channels that take the same geometry, in place of the windows where replace is true. part: the
-    crops whose views are wanted, of numbers drawn for all of them, so that machines that share a batch draw alike; noise
-    alone differs. Returns (n, channels, 64, 64) float32 in [0, 1], channels as of `Encoder.inputs`: geometry, then blur
-    and noise in HU, then windows. At strength 0 it is the centre of the crop, windowed. Raises `ValueError` for another
-    shape.
+    one pair a channel; generator lives on the crops' device. responses: of the filter, (n, slices, 96, 96) in [0, 1]:
+    further channels that take the same geometry, in place of the windows where replace is true. joint: how many crops a
+    batch shared between machines has, and (n,) which of them these are, so that all draw alike; noise alone differs.
+    Returns (n, channels, 64, 64) float32 in [0, 1], channels as of `Encoder.inputs`: geometry, then blur and noise in
+    HU, then windows. At strength 0 it is the centre of the crop, windowed. Raises `ValueError` for another shape.
     """
     if crops.ndim not in (3, 4) or crops.shape[-2:] != (MARGIN_PX, MARGIN_PX):
         raise ValueError(f"crops must be (n, {MARGIN_PX}, {MARGIN_PX}), not {tuple(crops.shape)}")
     if crops.ndim == 3:
         crops = crops[:, None]
-    drawn = _draw(len(crops), len(windows), settings, generator, crops.device)
-    drawn = {name: numbers[part] for name, numbers in drawn.items()}
-    planes = [] if replace else [crops[part].float()]
+    drawn = _draw(len(crops) if joint is None else joint[0], len(windows), settings, generator, crops.device)
+    if joint is not None:
+        drawn = {name: numbers[joint[1]] for name, numbers in drawn.items()}
+    planes = [] if replace else [crops.float()]
     if responses is not None:
-        planes.append(responses[part].float() * (1 / 255))
+        planes.append(responses.float())
     slices = crops.shape[1]
     views = _warp(torch.cat(planes, dim=1), drawn)
     if settings.blur_sigma_px > 0:

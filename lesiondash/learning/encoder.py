@@ -150,7 +150,7 @@ class Encoder:
         return vectors
 
     def inputs(self, crops_hu: npt.NDArray[np.float32]) -> Tensor:
-        """Return what the network sees of crops (n, slices, 64, 64) in HU: (n, channels, 64, 64) in [0, 1], on its device.
+        """Return what the network sees of crops (n, slices, 64, 64) in HU: (n, channels, 64, 64), on its device.
 
         Each slice's windows, slice after slice, then each slice's filter response; see `Architecture`.
         """

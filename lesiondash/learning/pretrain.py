@@ -1,242 +1,193 @@
-"""Self-supervised pre-training of the encoder: SimCLR with LARS on crops that nobody has labelled."""
+"""Self-supervised pre-training of the encoder, on crops that nobody has labelled: SimCLR or a VAE, in one loop."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from lesiondash.errors import EncoderError
-from lesiondash.learning.augment import (
-    DEFAULT_AUGMENTATION,
-    MARGIN_PX,
-    NO_AUGMENTATION,
-    AugmentSettings,
-    augment,
-)
-from lesiondash.learning.encoder import (
-    DEFAULT_WINDOWS,
-    EMBEDDING_DIM,
-    Encoder,
-    LesionNet,
-    Windows,
-    best_device,
-    build_net,
-    check_windows,
-    make_header,
-)
+from lesiondash.errors import TrainingError
+from lesiondash.learning.augment import augment
+from lesiondash.learning.batches import Batches
+from lesiondash.learning.dataset import TrainingCrops
+from lesiondash.learning.distributed import World
+from lesiondash.learning.encoder import Encoder, make_header
 from lesiondash.learning.lars import LARS
-from lesiondash.learning.losses import dcl, nt_xent
+from lesiondash.learning.losses import dcl, nt_xent, vae_loss
+from lesiondash.learning.models import VAE, SimCLR
+from lesiondash.learning.monitor import Monitor
+from lesiondash.learning.network import EMBEDDING_DIM, bfloat16_is_fast
+from lesiondash.learning.runs import Run
+from lesiondash.learning.settings import TRUST, PretrainSettings
+from lesiondash.learning.statistics import resident, settle_statistics
 
-PROJECTION_DIM = 128
-STATISTICS_CROPS = 1024
-REPORT_EVERY_CUDA = 20
-OBJECTIVES = {"dcl": dcl, "nt_xent": nt_xent}
-
-
-@dataclass(frozen=True)
-class PretrainSettings:
-    """Settings of `pretrain`.
-
-    batch counts lesions, each seen in two views. learning_rate is the peak of LARS (trust coefficient 0.001),
-    reached after warmup × steps and followed by half a cosine to 0; plain_scale × it is the rate of biases
-    and norms. The paper's learning rate of 0.05 is for 1000 epochs: in a hundred steps it moves no weight,
-    hence the larger one.
-    """
-
-    steps: int = 110
-    batch: int = 64
-    learning_rate: float = 3.0
-    plain_scale: float = 0.02
-    momentum: float = 0.9
-    weight_decay: float = 1e-5
-    warmup: float = 0.1
-    loss: Literal["dcl", "nt_xent"] = "dcl"
-    temperature: float = 0.1
-    seed: int = 0
-    windows: Windows = DEFAULT_WINDOWS
-    augment: AugmentSettings = DEFAULT_AUGMENTATION
-
-    def rate_at(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0: linear warm-up, then half a cosine (Chen et al.
-        2020).
-        """
-        warm = max(1, round(self.warmup * self.steps))
-        if step < warm:
-            return self.learning_rate * (step + 1) / warm
-        done = (step - warm) / max(1, self.steps - warm)
-        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+CONTRASTIVE = {"dcl": dcl, "nt_xent": nt_xent}
+MODELS: dict[str, type[SimCLR] | type[VAE]] = {"simclr": SimCLR, "vae": VAE}
 
 
 def pretrain(
-    crops: npt.NDArray[np.int16],
-    groups: npt.NDArray[Any],
+    data: TrainingCrops,
     settings: PretrainSettings,
     *,
-    trained_on: Mapping[str, Any],
-    lesions: npt.NDArray[Any] | None = None,
+    run: Run | None = None,
     progress: Callable[[int, int, float], None] | None = None,
+    device: torch.device | None = None,
 ) -> Encoder:
-    """Train an encoder so that two views of a lesion meet and lesions of different patients part.
+    """Train an encoder without labels.
 
-    crops: (n, 96, 96) int16 HU, cut with 1.5 × the view's field; groups: (n,) patient of each crop, whose
-    other lesions are left out of the negatives; lesions: (n,) lesion of each crop, where several slices show
-    one (the two views are then drawn from any two of them); trained_on goes into the header as it is;
-    progress(step, total, loss) is called with steps counted from 1. The same seed gives the same weights on
-    one machine at one thread count. Raises `EncoderError` for crops of another shape, fewer than two
-    patients, or a loss that is no longer a number. Source: Chen et al. 2020 (SimCLR), Qi et al. 2023
-    (network, LARS and schedule).
+    SimCLR: two views of a lesion meet and lesions of different patients part. VAE: a view is drawn again from its
+    vector. Each step depends on the seed and its number alone, so a run that was cut off resumes to the same weights as
+    one that was not, on one machine at one thread count. run: where checkpoint and metrics are kept, and requests to
+    pause or stop are read. progress(step, total, loss) is called with steps counted from 1. Started by `torchrun`, each
+    process takes its part of one joint batch. Raises `TrainingError` where the loss is no longer a number or a
+    checkpoint does not fit, `TrainingStopped` where somebody asked for it. Source: Chen et al. 2020 (SimCLR), Kingma &
+    Welling 2014 (VAE), Qi et al. 2023 (network, LARS and schedule).
     """
-    windows = check_windows(settings.windows)
-    patients, items = _checked(crops, groups, lesions)
-    device = best_device()
-    net, head = build_net(len(windows), settings.seed), _projection_head(settings.seed)
-    model = nn.Sequential(net, head).to(device).to(memory_format=torch.channels_last).train()
-    optimizer = _optimizer(model, settings)
-    objective = OBJECTIVES[settings.loss]
-    generator = torch.Generator(device).manual_seed(settings.seed)
-    pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(device)  # all of them: 18 kB a crop
-    pairs = _Pairs(items, settings.batch, settings.seed)
-    fast = _bfloat16_is_fast(device)
+    if data.hu.shape[1] != settings.architecture.slices or (data.responses is None) != (
+        settings.architecture.frangi == "none"
+    ):
+        raise TrainingError("The crops were cut for another network; cut them with its architecture.")
+    world = World.join(device)
+    if settings.batch % world.size or settings.background % world.size:
+        raise TrainingError(f"{world.size} processes cannot share {settings.batch} lesions; take a multiple of them.")
+    model = MODELS[settings.model](settings.architecture, settings.seed)
+    model = model.to(world.device).to(memory_format=torch.channels_last).train()
+    optimizer = make_optimizer(model, settings)
+    monitor = Monitor(settings, data, run, world, progress)
+    start = monitor.restore(model, optimizer)
+    shared = world.share(model)
+    views = Views(data, settings, world)
+    fast = bfloat16_is_fast(world.device)
 
-    for step in range(settings.steps):
+    for step in range(start, settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.rate_at(step)
-        first, second = pairs.draw()  # (batch,) rows of two crops of each lesion
-        rows = torch.cat([first, second]).to(device)
-        views = augment(pixels[rows], windows, settings.augment, generator)  # (2·batch, c, 64, 64)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast):
-            vectors: Tensor = net(views.contiguous(memory_format=torch.channels_last))
-        a, b = head(vectors.float()).chunk(2)  # (batch, 128) each; young vectors differ in their third digit
-        loss = objective(a, b, settings.temperature, groups=patients[first].to(device))
+        batch = views.at(step)
+        loss = _loss(shared, batch, views, settings, world, fast)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
-        _report(progress, step + 1, settings.steps, loss.detach())
+        monitor.after(step + 1, loss.detach(), batch.pictures, model, optimizer)
 
-    _settle_statistics(net, pixels, windows, settings.seed)
-    counts = {"crops": len(crops), "lesions": int(items.max()) + 1, "patients": int(patients.max()) + 1}
-    return Encoder(net, make_header(windows, **_story(settings, trained_on, counts)), device)
-
-
-class _Pairs:
-    """Rows of two crops of each lesion, without repeating a lesion before all have been seen."""
-
-    def __init__(self, items: npt.NDArray[np.int64], batch: int, seed: int) -> None:
-        order = np.argsort(items, kind="stable")
-        self._rows = np.split(order, np.flatnonzero(np.diff(items[order])) + 1)
-        self._batch = min(batch, len(self._rows))
-        self._random = np.random.default_rng(seed)
-        self._queue = np.empty(0, np.int64)
-
-    def draw(self) -> tuple[Tensor, Tensor]:
-        if len(self._queue) < self._batch:
-            self._queue = self._random.permutation(len(self._rows))
-        chosen, self._queue = self._queue[: self._batch], self._queue[self._batch :]
-        drawn = np.empty((2, self._batch), np.int64)
-        for column, item in enumerate(chosen):
-            rows = self._rows[item]
-            drawn[:, column] = self._random.choice(rows, 2, replace=len(rows) < 2)
-        first, second = torch.from_numpy(drawn)
-        return first, second
+    settle_statistics(model.net, data, settings.architecture, settings.seed)
+    encoder = Encoder(model.net, make_header(settings.architecture, **_story(settings, data)), world.device)
+    monitor.finish(encoder)
+    return encoder
 
 
-def _checked(
-    crops: npt.NDArray[np.int16], groups: npt.NDArray[Any], lesions: npt.NDArray[Any] | None
-) -> tuple[Tensor, npt.NDArray[np.int64]]:
-    """Return patients (n,) and lesions (n,), each numbered from 0."""
-    if crops.ndim != 3 or crops.shape[1:] != (MARGIN_PX, MARGIN_PX) or crops.dtype != np.int16:
-        raise EncoderError(
-            f"Pre-training takes int16 crops (n, {MARGIN_PX}, {MARGIN_PX}) in HU; "
-            f"these are {crops.dtype} {crops.shape}."
+class StepViews:
+    """What one step sees: views (n, channels, 64, 64) of this process, and the patients (b,) of the joint batch.
+
+    SimCLR's are first views, second views and patches in turn; the VAE's one view of each lesion.
+    """
+
+    def __init__(self, pictures: Tensor, patients: Tensor, pairs: int) -> None:
+        self.pictures, self.patients, self.pairs = pictures, patients, pairs
+
+
+class Views:
+    """Draws each step's views, on the device where all crops lie: 18 kB a crop and slice."""
+
+    def __init__(self, data: TrainingCrops, settings: PretrainSettings, world: World) -> None:
+        self._settings, self._world = settings, world
+        self._lesions = resident(data.hu, data.responses, world.device)
+        self._background = resident(data.background, data.background_responses, world.device)
+        self._patients = torch.from_numpy(data.patients).to(world.device)
+        patches = 0 if data.background is None else len(data.background)
+        self._batches = Batches(
+            data.lesions, settings.batch, settings.seed, background=settings.background, patches=patches
         )
-    items = np.arange(len(crops)) if lesions is None else np.asarray(lesions)
-    if np.shape(groups) != (len(crops),) or items.shape != (len(crops),):
-        raise EncoderError(f"There are {len(crops)} crops; give one patient, and one lesion, for each of them.")
-    patients = np.unique(np.asarray(groups), return_inverse=True)[1]
-    if len(crops) == 0 or patients.max() < 1:
-        raise EncoderError("Pre-training needs lesions of at least two patients; prepare a larger collection.")
-    return torch.from_numpy(patients), np.unique(items, return_inverse=True)[1].astype(np.int64)
+        self.generator = torch.Generator(world.device)
+
+    def at(self, step: int) -> StepViews:
+        """Return the views of a step, counted from 0."""
+        batch, world = self._batches.at(step), self._world
+        self.generator.manual_seed(step_seed(self._settings.seed, step))
+        part, extra = world.rows(len(batch.first)), world.rows(len(batch.background))
+        simclr = self._settings.model == "simclr"
+        sides = [batch.first, batch.second] if simclr else [batch.first]
+        rows = torch.from_numpy(np.concatenate([side[part] for side in sides])).to(world.device)
+        crops = [self._lesions[0][rows]]
+        responses = None if self._lesions[1] is None else [self._lesions[1][rows]]
+        place = [np.arange(len(side))[part] + k * len(side) for k, side in enumerate(sides)]
+        total = len(batch.first) * len(sides)
+        if simclr and len(batch.background):
+            rows = torch.from_numpy(batch.background[extra]).to(world.device)
+            crops.append(self._background[0][rows])
+            if responses is not None and self._background[1] is not None:
+                responses.append(self._background[1][rows])
+            place.append(np.arange(len(batch.background))[extra] + total)
+            total += len(batch.background)
+        views = augment(
+            torch.cat(crops),
+            self._settings.architecture.windows,
+            self._settings.augment,
+            self.generator,
+            responses=None if responses is None else torch.cat(responses),
+            replace=self._settings.architecture.frangi == "replace",
+            joint=(total, torch.from_numpy(np.concatenate(place)).to(world.device)),
+        )
+        patients = self._patients[torch.from_numpy(batch.first).to(world.device)]
+        return StepViews(views.contiguous(memory_format=torch.channels_last), patients, part.stop - part.start)
 
 
-def _optimizer(model: nn.Module, settings: PretrainSettings) -> LARS:
+def _loss(
+    model: nn.Module, batch: StepViews, views: Views, settings: PretrainSettings, world: World, fast: bool
+) -> Tensor:
+    """Return the loss of the joint batch, the same in every process; in bfloat16 runs the network, not the loss."""
+    half = torch.autocast(world.device.type, dtype=torch.bfloat16, enabled=fast)
+    if settings.model == "vae":
+        noise = torch.randn(len(batch.pictures), EMBEDDING_DIM, generator=views.generator, device=world.device)
+        with half:
+            pictures, mean, log_variance = model(batch.pictures, noise)
+        return vae_loss(pictures, batch.pictures, mean, log_variance, settings.beta)
+    with half:
+        projected = model(batch.pictures)
+    a, b, negatives = projected.split([batch.pairs, batch.pairs, len(projected) - 2 * batch.pairs])
+    return CONTRASTIVE[settings.loss](
+        world.gather(a),
+        world.gather(b),
+        settings.temperature,
+        groups=batch.patients,
+        negatives=world.gather(negatives) if len(negatives) else None,
+    )
+
+
+def make_optimizer(model: nn.Module, settings: PretrainSettings) -> Optimizer:
+    """Return LARS with its trust coefficient of 0.001, or AdamW, as the settings say."""
+    if settings.optimiser == "adamw":
+        return torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     return LARS(
         model.parameters(),
         lr=settings.learning_rate,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
+        trust_coefficient=TRUST,
         plain_scale=settings.plain_scale,
     )
 
 
-def _projection_head(seed: int) -> nn.Module:
-    """Build SimCLR's head, which is dropped after training: d → d → 128."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed + 1)
-        return nn.Sequential(
-            nn.Linear(EMBEDDING_DIM, EMBEDDING_DIM, bias=False),
-            nn.BatchNorm1d(EMBEDDING_DIM),
-            nn.ReLU(inplace=True),
-            nn.Linear(EMBEDDING_DIM, PROJECTION_DIM, bias=False),
-        )
+def step_seed(seed: int, step: int) -> int:
+    """Return the seed of a step's views."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; emulated, it would be slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name up to torch 2.15
-    return supported is not None and bool(supported())
-
-
-def _settle_statistics(net: LesionNet, pixels: Tensor, windows: Windows, seed: int) -> None:
-    """Measure the batch norms' statistics anew with the final weights, on training crops as they will be
-    embedded.
-
-    The running averages lag behind weights that move this fast, and saw distorted views (Wu & Johnson 2021,
-    section 3).
-    """
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over the batches
-    generator = torch.Generator(pixels.device).manual_seed(seed)
-    rows = np.random.default_rng(seed).permutation(len(pixels))[:STATISTICS_CROPS]
-    net.train()
-    with torch.inference_mode():
-        for part in np.array_split(rows, max(1, len(rows) // 128)):
-            views = augment(pixels[torch.from_numpy(part)], windows, NO_AUGMENTATION, generator)
-            net(views.contiguous(memory_format=torch.channels_last))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-
-
-def _report(progress: Callable[[int, int, float], None] | None, step: int, steps: int, loss_tensor: Tensor) -> None:
-    if loss_tensor.is_cuda and step % REPORT_EVERY_CUDA and step != steps:
-        return  # reading the loss makes the host wait for the GPU
-    loss = float(loss_tensor)
-    if not math.isfinite(loss):
-        raise EncoderError(
-            f"Training broke down at step {step} of {steps}: the loss is no number. Lower the learning rate."
-        )
-    if progress is not None:
-        progress(step, steps, loss)
-
-
-def _story(settings: PretrainSettings, trained_on: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, Any]:
+def _story(settings: PretrainSettings, data: TrainingCrops) -> Mapping[str, Any]:
     """Say how the encoder was trained, for its header."""
-    chosen = asdict(settings)
-    chosen.pop("windows")  # the header has them already
-    return {
-        "objective": f"SimCLR, {settings.loss}",
-        "optimizer": "LARS, cosine schedule with warm-up",
-        "trained_on": {**counts, **trained_on},
-        **chosen,
+    counts = {
+        "crops": len(data.hu),
+        "lesions": len(np.unique(data.lesions)),
+        "patients": len(np.unique(data.patients)),
+        "fingerprint": data.fingerprint,
     }
+    chosen = settings.to_dict()
+    chosen.pop("architecture")  # the header has it already
+    return {"objective": _objective(settings), "trained_on": {**counts, **dict(data.source)}, **chosen}
+
+
+def _objective(settings: PretrainSettings) -> str:
+    return f"SimCLR, {settings.loss}" if settings.model == "simclr" else f"VAE, β {settings.beta:g}"

@@ -45,7 +45,9 @@ def resnet18_trunk(channels: int, stem: str = "imagenet") -> nn.Sequential:
         layers.append(nn.Sequential(BasicBlock(inputs, width, 2 if stage else 1), BasicBlock(width, width, 1)))
         inputs = width
     wide = stem == "imagenet"
-    first = nn.Conv2d(channels, WIDTHS[0], 7 if wide else 3, stride=2 if wide else 1, padding=3 if wide else 1, bias=False)
+    first = nn.Conv2d(
+        channels, WIDTHS[0], 7 if wide else 3, stride=2 if wide else 1, padding=3 if wide else 1, bias=False
+    )
     begin = [first, nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(inplace=True)]
     if stem != "cifar":
         begin.append(nn.MaxPool2d(3, 2, 1))

@@ -12,7 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from lesiondash.errors import EncoderError
-from lesiondash.learning.encoder import DEFAULT_WINDOWS, HEADER_KEY, Encoder, GeM, window_channels
+from lesiondash.learning.architecture import DEFAULT_WINDOWS
+from lesiondash.learning.encoder import HEADER_KEY, Encoder
+from lesiondash.learning.network import GeM, window_channels
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,205 @@
+"""What training sees: crops of unlabelled lesions in memory, with the filter's response and patches without lesions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from lesiondash.errors import TrainingError
+from lesiondash.frangi.response import frangi_filter
+from lesiondash.images.collection import collect_stacks
+from lesiondash.images.crops import crop_side_mm
+from lesiondash.images.deeplesion import DeepLesion
+from lesiondash.images.followups import lesion_numbers
+from lesiondash.learning.architecture import Architecture
+from lesiondash.learning.augment import MARGIN, MARGIN_PX
+from lesiondash.records import UNLABELLED, Box, Lesion
+
+FILTERED_AT_ONCE = 128
+BODY_HU = -300
+TRIES = 20
+PROBE_LESIONS = 256
+Crops = npt.NDArray[np.int16]
+Responses = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Labelled crops that training does not see, to measure its vectors on.
+
+    hu: (n, slices, 96, 96) int16 HU; responses: as of `TrainingCrops`; labels, patients: (n,) int64 from 0.
+    """
+
+    hu: Crops
+    responses: Responses | None
+    labels: npt.NDArray[np.int64]
+    patients: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingCrops:
+    """Crops to learn from, cut with 1.5 × the view's field so that there is room to shift and rotate.
+
+    hu: (n, slices, 96, 96) int16 HU; patients, lesions: (n,) int64 from 0, whose and of which lesion each is;
+    responses: (n, slices, 96, 96) float16 of the filter, where the network sees it; background, (m, slices, 96, 96),
+    and background_responses: patches without a lesion, further negatives; source: said in the encoder's file. Raises
+    `TrainingError` for arrays that do not go together, or fewer than two patients.
+    """
+
+    hu: Crops
+    patients: npt.NDArray[np.int64]
+    lesions: npt.NDArray[np.int64]
+    responses: Responses | None = None
+    background: Crops | None = None
+    background_responses: Responses | None = None
+    probe: Probe | None = None
+    source: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, crops in (("crops", self.hu), ("background", self.background)):
+            if crops is None:
+                continue
+            if crops.ndim != 4 or crops.shape[2:] != (MARGIN_PX, MARGIN_PX) or crops.dtype != np.int16:
+                raise TrainingError(
+                    f"Training takes int16 {name} (n, slices, {MARGIN_PX}, {MARGIN_PX}) in HU; "
+                    f"these are {crops.dtype} {crops.shape}."
+                )
+        for crops, responses in ((self.hu, self.responses), (self.background, self.background_responses)):
+            if responses is not None and (crops is None or responses.shape != crops.shape):
+                raise TrainingError(f"Responses {responses.shape} do not go with their crops.")
+        if self.patients.shape != (len(self.hu),) or self.lesions.shape != (len(self.hu),):
+            raise TrainingError(f"There are {len(self.hu)} crops; give one patient, and one lesion, for each of them.")
+        if len(np.unique(self.patients)) < 2:
+            raise TrainingError("Training needs lesions of at least two patients; prepare a larger collection.")
+
+    @classmethod
+    def of_arrays(
+        cls,
+        hu: npt.NDArray[np.int16],
+        patients: npt.ArrayLike,
+        lesions: npt.ArrayLike | None = None,
+        *,
+        architecture: Architecture | None = None,
+        background: npt.NDArray[np.int16] | None = None,
+        source: tuple[tuple[str, str], ...] = (),
+    ) -> TrainingCrops:
+        """Take crops (n, 96, 96) or (n, slices, 96, 96) as they are; patients and lesions may be any labels.
+
+        architecture says whether the filter's response is needed. Without lesions each crop is a lesion of its own.
+        """
+        crops, extra = (each if each is None or each.ndim != 3 else each[:, None] for each in (hu, background))
+        assert crops is not None
+        numbers = np.arange(len(crops)) if lesions is None else np.unique(np.asarray(lesions), return_inverse=True)[1]
+        whose = np.unique(np.asarray(patients), return_inverse=True)[1].astype(np.int64)
+        data = cls(crops, whose, numbers.astype(np.int64), background=extra, source=source)
+        if architecture is None or architecture.frangi == "none":
+            return data
+        return replace(
+            data,
+            responses=responses_of(crops, architecture),
+            background_responses=None if extra is None else responses_of(extra, architecture),
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve digits that change with any crop, lesion or patient: what a training resumes on must be the same."""
+        digest = hashlib.sha256()
+        for array in (self.hu, self.patients, self.lesions, self.responses, self.background):
+            if array is not None:
+                digest.update(str(array.shape).encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:12]
+
+
+def training_crops(
+    collection: DeepLesion,
+    architecture: Architecture,
+    *,
+    neighbours: Sequence[int] = (0, -1, 1),
+    background: bool = False,
+    follow_ups: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainingCrops:
+    """Cut what there is to learn from in a collection's training split.
+
+    neighbours: offsets of the slices that show each lesion; two views are drawn from any two. follow_ups: a lesion that
+    likely shows again in a later study is one lesion (`images.followups`). background: cut a patch without an annotated
+    lesion from each key slice. The probe is of the validation split's labelled lesions, up to 256 of them.
+    progress(done, total) counts rounds over the slices. Raises `TrainingError` where there is too little to learn from.
+    """
+    lesions = [lesion for lesion in collection.lesions if lesion.split == "train"]
+    known = [item for item in collection.lesions if item.split == "validation" and item.type != UNLABELLED]
+    probed = [known[k] for k in np.unique(np.linspace(0, len(known) - 1, min(PROBE_LESIONS, len(known))).astype(int))]
+    total = len(neighbours) + 1 + background
+    parts = []
+    for done, offset in enumerate(neighbours, start=1):
+        parts.append(_cut(collection, lesions, architecture.slices, offset))
+        if progress:
+            progress(done, total)
+    patches = _cut(collection, _patches(collection, lesions), architecture.slices) if background else None
+    numbers = lesion_numbers(lesions) if follow_ups else np.arange(len(lesions))
+    data = TrainingCrops.of_arrays(
+        np.concatenate(parts),
+        [lesion.patient_id for lesion in lesions] * len(neighbours),
+        np.tile(numbers, len(neighbours)),
+        architecture=architecture,
+        background=patches,
+        source=(("collection", collection.root.name), ("split", "train")),
+    )
+    probe = _probe(collection, probed, architecture) if len(probed) > 1 else None
+    if progress:
+        progress(total, total)
+    return replace(data, probe=probe)
+
+
+def responses_of(crops_hu: Crops, architecture: Architecture) -> Responses:
+    """Return the response to crops (n, slices, h, w) in HU, of the architecture's setting: float16, same shape."""
+    planes = crops_hu.reshape(-1, *crops_hu.shape[2:])
+    responses = np.empty(planes.shape, np.float16)
+    for start in range(0, len(planes), FILTERED_AT_ONCE):
+        part = slice(start, start + FILTERED_AT_ONCE)
+        seen = architecture.filter_window.apply(planes[part])
+        responses[part] = frangi_filter(seen, architecture.filter, dtype=np.float32).response
+    return responses.reshape(crops_hu.shape)
+
+
+def _cut(collection: DeepLesion, lesions: Sequence[Lesion], slices: int, offset: int = 0) -> Crops:
+    return collect_stacks(collection, lesions, slices, slice_offset=offset, size_px=MARGIN_PX, margin=MARGIN)
+
+
+def _probe(collection: DeepLesion, lesions: Sequence[Lesion], architecture: Architecture) -> Probe:
+    crops = _cut(collection, lesions, architecture.slices)
+    return Probe(
+        crops,
+        None if architecture.frangi == "none" else responses_of(crops, architecture),
+        np.unique([lesion.type for lesion in lesions], return_inverse=True)[1].astype(np.int64),
+        np.unique([lesion.patient_id for lesion in lesions], return_inverse=True)[1].astype(np.int64),
+    )
+
+
+def _patches(collection: DeepLesion, lesions: Sequence[Lesion]) -> list[Lesion]:
+    """Return boxes inside of the body on the lesions' key slices, a crop's side away from every annotated lesion."""
+    random = np.random.default_rng(0)
+    boxes: dict[tuple[str, int], list[Box]] = {}
+    for lesion in collection.lesions:
+        boxes.setdefault((lesion.series_id, lesion.slice_index), []).append(lesion.box)
+    patches = []
+    for (series_id, index), first in {(item.series_id, item.slice_index): item for item in lesions}.items():
+        hu = collection.slice_hu(series_id, index)
+        side_px = crop_side_mm(first.box, first.spacing_mm[1:]) / first.spacing_mm[2]
+        rows, columns = np.nonzero(hu > BODY_HU)
+        for _ in range(TRIES if len(rows) else 0):
+            pick = int(random.integers(len(rows)))
+            x, y = float(columns[pick]), float(rows[pick])
+            centers = (box.center for box in boxes[series_id, index])
+            if all(max(abs(x - cx), abs(y - cy)) > side_px for cx, cy in centers):
+                width, height = first.box.size
+                box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+                patches.append(replace(first, box=box, type=UNLABELLED))
+                break
+    return patches

@@ -1,0 +1,74 @@
+"""The pictures that a run's folder keeps: its curves, and the views that the network saw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lesiondash.learning.settings import PretrainSettings
+
+PANELS = (
+    ("loss", "Loss"),
+    ("rate", "Learning rate"),
+    ("spread", "Spread of the vectors (0: collapsed)"),
+    ("rank", "Directions in use"),
+    ("alignment", "Distance of two slices of a lesion"),
+    ("uniformity", "Uniformity (lower: more even)"),
+    ("knn", "Nearest neighbours agree on the type"),
+    ("views_per_s", "Views per second"),
+)
+SHOWN = 6
+
+
+def draw_metrics(metrics: Sequence[dict[str, Any]], chance: float, path: Path) -> None:
+    """Draw every curve of a run over its steps, the loss with the line of chance; nothing where there is no curve."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = [(name, title) for name, title in PANELS if any(name in row for row in metrics)]
+    if not shown:
+        return
+    rows = -(-len(shown) // 2)
+    figure = Figure(figsize=(9, 2.3 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, 2, squeeze=False).ravel()
+    for axis, (name, title) in zip(axes, shown, strict=False):
+        points = [(row["step"], row[name]) for row in metrics if name in row]
+        axis.plot(*zip(*points, strict=True), color="#1f77b4", linewidth=1.2)
+        if name == "loss" and math.isfinite(chance):
+            axis.axhline(chance, color="#888888", linestyle="--", linewidth=0.8)
+            axis.annotate("chance", (points[0][0], chance), color="#666666", fontsize=8, va="bottom")
+        axis.set_title(title, fontsize=9)
+        axis.tick_params(labelsize=8)
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    figure.supxlabel("step", fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def draw_views(views: npt.NDArray[np.float32], settings: PretrainSettings, path: Path) -> None:
+    """Save the two views of the first lesions of a batch, one above the other, the first three channels as colours.
+
+    views: (n, channels, 64, 64) in [0, 1], as `Views` draws them.
+    """
+    from PIL import Image
+
+    count = min(SHOWN, settings.batch, len(views))
+    rows = [views[:count]]
+    if settings.model == "simclr":
+        pairs = min(settings.batch, (len(views) - settings.background) // 2)
+        count = min(count, pairs)
+        rows = [views[:count], views[pairs : pairs + count]]
+    picture = np.concatenate([np.concatenate(list(_colours(each)), axis=1) for each in rows], axis=0)
+    Image.fromarray(np.clip(picture * 255, 0, 255).astype(np.uint8)).save(path)
+
+
+def _colours(views: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return (n, 64, 64, 3) of (n, channels, 64, 64): three channels as they are, of fewer the first as grey."""
+    chosen = views[:, :3] if views.shape[1] >= 3 else views[:, :1].repeat(3, axis=1)
+    return np.moveaxis(chosen, 1, -1)
