@@ -1,19 +1,19 @@
-"""The command line: prepare, dashboard, filter, search, evaluate. What cannot be done: one sentence, exit code 2."""
+"""The command line: prepare, dashboard, filter, search, evaluate, and train from its own file."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesiondash.errors import BoxError, FilterError, LesionDashError, SearchError
+from lesiondash.cli_train import train_command
+from lesiondash.errors import BoxError, FilterError, SearchError
 from lesiondash.records import SCOPES, Box, FrangiParams, SearchScope, Series, Window
+from lesiondash.screen import one_sentence, progress_bars
 
 if TYPE_CHECKING:
     from lesiondash.dashboard.store import Scan, Store
@@ -31,34 +31,13 @@ CollectionOption = Annotated[
 PartialOption = Annotated[bool, typer.Option("--partial", help="Go on without the rows whose images are missing.")]
 
 
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Print what went wrong as one sentence on standard error and leave with exit code 2."""
-    try:
-        yield
-    except LesionDashError as error:
-        typer.echo(f"lesiondash: {error}", err=True)
-        raise typer.Exit(2) from None
+app.command("train")(train_command)
 
 
 def _prepare(collection: Path | None, partial: bool, train: bool = False) -> Any:
-    """Run `prepare` with a progress bar and remaining time for each step."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
     from lesiondash.prepare import prepare
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<36}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(step: str, done: int, total: int) -> None:
-            name = step.partition(" (")[0]
-            if name not in tasks:
-                tasks[name] = bars.add_task(step, total=total)
-            bars.update(tasks[name], completed=done, total=total, description=step)
-
+    with progress_bars() as show:
         return prepare(collection, partial=partial, train=train, progress=show)
 
 
@@ -69,7 +48,7 @@ def prepare_command(
     train: Annotated[bool, typer.Option("--train", help="Train the encoder on this collection.")] = False,
 ) -> None:
     """Make the demonstration collection, the trained encoder and the search index, where they are missing."""
-    with _one_sentence():
+    with one_sentence():
         prepared = _prepare(collection, partial, train)
         made = ", ".join(prepared.made) or "nothing: everything was there"
         typer.echo(f"Made {made}. Collection: {prepared.root}")
@@ -83,7 +62,7 @@ def dashboard(
     browser: Annotated[bool, typer.Option(help="Open a browser where there is one.")] = True,
 ) -> None:
     """Prepare what is missing, serve the page with voila, and print its address."""
-    with _one_sentence():
+    with one_sentence():
         _prepare(collection, partial)
         from lesiondash.serve import serve
 
@@ -101,7 +80,7 @@ def filter_command(
     partial: PartialOption = False,
 ) -> None:
     """Apply the Frangi filter to every lesion of a collection and keep the responses beside its search index."""
-    with _one_sentence():
+    with one_sentence():
         from lesiondash.frangi.presets import preset, read_settings
 
         params = preset(setting) if settings_file is None else read_settings(settings_file)
@@ -146,7 +125,7 @@ def search(
     partial: PartialOption = False,
 ) -> None:
     """Print the lesions most similar to a box on a scan."""
-    with _one_sentence():
+    with one_sentence():
         region = parse_box(box)
         wanted = _checked_scope(scope)
         if not file.exists():
@@ -243,7 +222,7 @@ def evaluate(
     partial: PartialOption = False,
 ) -> None:
     """Print P@1, P@10 and AP_min@10 on the test split beside chance, for the trained and the untrained encoder."""
-    with _one_sentence():
+    with one_sentence():
         from lesiondash.evaluate import as_table, evaluate_encoders
 
         prepared = _prepare(collection, partial)

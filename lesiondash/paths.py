@@ -28,6 +28,11 @@ def encoder_path() -> Path:
     return data_dir() / "models" / "simclr-gem-demo.safetensors"
 
 
+def runs_dir() -> Path:
+    """Return the folder of trainings, one folder each."""
+    return data_dir() / "runs"
+
+
 def gallery_dir(root: Path) -> Path:
     """Return the gallery folder of a collection: outside of it, since a data set on disk is not ours to write to."""
     resolved = root.resolve()

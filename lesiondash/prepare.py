@@ -35,8 +35,7 @@ def prepare(
     """
     made = []
     say = progress or (lambda step, done, total: None)
-    if root is None and not (demo_dir() / "manifest.json").is_file():
-        _generate_demo(say)
+    if root is None and draw_demonstration(say):
         made.append("collection")
     collection = DeepLesion(root or demo_dir(), partial=partial)
     weights = encoder_path()
@@ -55,10 +54,15 @@ def prepare(
     return Prepared(collection.root, weights, folder, tuple(made))
 
 
-def _generate_demo(say: Progress) -> None:
+def draw_demonstration(progress: Progress | None = None) -> bool:
+    """Draw the demonstration collection where it is missing; returns whether it was."""
+    if (demo_dir() / "manifest.json").is_file():
+        return False
     from lesiondash.images.phantom import generate
 
+    say = progress or (lambda step, done, total: None)
     generate(demo_dir(), progress=lambda done, total: say("Draw the demonstration collection", done, total))
+    return True
 
 
 def _train(collection: DeepLesion, weights: Path, say: Progress) -> None:
@@ -68,9 +72,7 @@ def _train(collection: DeepLesion, weights: Path, say: Progress) -> None:
     from lesiondash.learning.settings import PretrainSettings
 
     settings = PretrainSettings()
-    data = training_crops(
-        collection, settings.architecture, progress=lambda done, total: say("Cut training crops", done, total)
-    )
+    data = training_crops(collection, settings, progress=lambda done, total: say("Cut training crops", done, total))
     encoder = pretrain(
         data, settings, progress=lambda step, total, loss: say(f"Train the encoder (loss {loss:.2f})", step, total)
     )

@@ -26,9 +26,12 @@ ORDER = [
     "learning",
     "retrieval",
     "prepare",
+    "train",
     "evaluate",
     "dashboard",
     "serve",
+    "screen",
+    "cli_train",
     "cli",
 ]
 CONDA_NAMES = {"torch": "pytorch"}

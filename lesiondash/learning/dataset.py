@@ -18,6 +18,7 @@ from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.images.followups import lesion_numbers
 from lesiondash.learning.architecture import Architecture
 from lesiondash.learning.augment import MARGIN, MARGIN_PX
+from lesiondash.learning.settings import PretrainSettings
 from lesiondash.records import UNLABELLED, Box, Lesion
 
 FILTERED_AT_ONCE = 128
@@ -29,8 +30,8 @@ Responses = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True, eq=False)
-class Probe:
-    """Labelled crops that training does not see, to measure its vectors on.
+class LabelledCrops:
+    """Crops whose lesions have a type: to measure vectors on, or to fine-tune with.
 
     hu: (n, slices, 96, 96) int16 HU; responses: as of `TrainingCrops`; labels, patients: (n,) int64 from 0.
     """
@@ -57,7 +58,7 @@ class TrainingCrops:
     responses: Responses | None = None
     background: Crops | None = None
     background_responses: Responses | None = None
-    probe: Probe | None = None
+    probe: LabelledCrops | None = None
     source: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -117,44 +118,64 @@ class TrainingCrops:
 
 
 def training_crops(
-    collection: DeepLesion,
-    architecture: Architecture,
-    *,
-    neighbours: Sequence[int] = (0, -1, 1),
-    background: bool = False,
-    follow_ups: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    collection: DeepLesion, settings: PretrainSettings, *, progress: Callable[[int, int], None] | None = None
 ) -> TrainingCrops:
-    """Cut what there is to learn from in a collection's training split.
+    """Cut what there is to learn from in a collection's training split, as the settings say.
 
-    neighbours: offsets of the slices that show each lesion; two views are drawn from any two. follow_ups: a lesion that
-    likely shows again in a later study is one lesion (`images.followups`). background: cut a patch without an annotated
-    lesion from each key slice. The probe is of the validation split's labelled lesions, up to 256 of them.
-    progress(done, total) counts rounds over the slices. Raises `TrainingError` where there is too little to learn from.
+    A lesion's slices are its own and `neighbours` on each side; two views are drawn from any two. A background patch
+    without an annotated lesion comes from each key slice, where the settings want any. The probe is of the validation
+    split's labelled lesions, up to 256 of them. progress(done, total) counts rounds over the slices. Raises
+    `TrainingError` where there is too little to learn from.
     """
-    lesions = [lesion for lesion in collection.lesions if lesion.split == "train"]
+    architecture, lesions = settings.architecture, training_lesions(collection)
     known = [item for item in collection.lesions if item.split == "validation" and item.type != UNLABELLED]
     probed = [known[k] for k in np.unique(np.linspace(0, len(known) - 1, min(PROBE_LESIONS, len(known))).astype(int))]
-    total = len(neighbours) + 1 + background
+    offsets = range(-settings.neighbours, settings.neighbours + 1)
+    total = len(offsets) + 1
     parts = []
-    for done, offset in enumerate(neighbours, start=1):
+    for done, offset in enumerate(offsets, start=1):
         parts.append(_cut(collection, lesions, architecture.slices, offset))
         if progress:
             progress(done, total)
-    patches = _cut(collection, _patches(collection, lesions), architecture.slices) if background else None
-    numbers = lesion_numbers(lesions) if follow_ups else np.arange(len(lesions))
+    patches = _cut(collection, _patches(collection, lesions), architecture.slices) if settings.background else None
     data = TrainingCrops.of_arrays(
         np.concatenate(parts),
-        [lesion.patient_id for lesion in lesions] * len(neighbours),
-        np.tile(numbers, len(neighbours)),
+        [lesion.patient_id for lesion in lesions] * len(offsets),
+        np.tile(_numbers(lesions, settings), len(offsets)),
         architecture=architecture,
         background=patches,
         source=(("collection", collection.root.name), ("split", "train")),
     )
-    probe = _probe(collection, probed, architecture) if len(probed) > 1 else None
+    probe = labelled_crops(collection, probed, architecture) if len(probed) > 1 else None
     if progress:
         progress(total, total)
     return replace(data, probe=probe)
+
+
+def labelled_crops(collection: DeepLesion, lesions: Sequence[Lesion], architecture: Architecture) -> LabelledCrops:
+    """Cut lesions with their types, numbered in alphabetical order, and patients."""
+    crops = _cut(collection, lesions, architecture.slices)
+    return LabelledCrops(
+        crops,
+        None if architecture.frangi == "none" else responses_of(crops, architecture),
+        np.unique([lesion.type for lesion in lesions], return_inverse=True)[1].astype(np.int64),
+        np.unique([lesion.patient_id for lesion in lesions], return_inverse=True)[1].astype(np.int64),
+    )
+
+
+def training_lesions(collection: DeepLesion) -> list[Lesion]:
+    """Return the lesions of the training split, labelled or not."""
+    return [lesion for lesion in collection.lesions if lesion.split == "train"]
+
+
+def steps_of_epochs(collection: DeepLesion, settings: PretrainSettings, epochs: int) -> int:
+    """Return how many steps show every lesion `epochs` times, the last few of each round left out."""
+    count = len(np.unique(_numbers(training_lesions(collection), settings)))
+    return max(1, epochs * (count // min(settings.batch, max(1, count))))
+
+
+def _numbers(lesions: Sequence[Lesion], settings: PretrainSettings) -> npt.NDArray[np.int64]:
+    return lesion_numbers(lesions) if settings.follow_ups else np.arange(len(lesions))
 
 
 def responses_of(crops_hu: Crops, architecture: Architecture) -> Responses:
@@ -170,16 +191,6 @@ def responses_of(crops_hu: Crops, architecture: Architecture) -> Responses:
 
 def _cut(collection: DeepLesion, lesions: Sequence[Lesion], slices: int, offset: int = 0) -> Crops:
     return collect_stacks(collection, lesions, slices, slice_offset=offset, size_px=MARGIN_PX, margin=MARGIN)
-
-
-def _probe(collection: DeepLesion, lesions: Sequence[Lesion], architecture: Architecture) -> Probe:
-    crops = _cut(collection, lesions, architecture.slices)
-    return Probe(
-        crops,
-        None if architecture.frangi == "none" else responses_of(crops, architecture),
-        np.unique([lesion.type for lesion in lesions], return_inverse=True)[1].astype(np.int64),
-        np.unique([lesion.patient_id for lesion in lesions], return_inverse=True)[1].astype(np.int64),
-    )
 
 
 def _patches(collection: DeepLesion, lesions: Sequence[Lesion]) -> list[Lesion]:

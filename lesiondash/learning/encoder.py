@@ -38,8 +38,6 @@ def make_header(architecture: Architecture, **training: Any) -> dict[str, Any]:
         "format": FORMAT_VERSION,
         "architecture": architecture.name,
         "dimensions": EMBEDDING_DIM,
-        "channels": architecture.channels,
-        "windows_hu": [list(pair) for pair in architecture.windows],
         "network": architecture.to_dict(),
         "crop": {"size_px": CROP_PX, "min_side_mm": MIN_SIDE_MM, "context": CONTEXT},
         "training": training,
@@ -177,6 +175,10 @@ class Encoder:
     def windows(self) -> Windows:
         """The (low, high) windows of the input channels, in HU."""
         return self._architecture.windows
+
+    def network(self) -> LesionNet:
+        """Return a copy of the network that can be trained further."""
+        return deepcopy(self._net).requires_grad_(True)
 
     @property
     def architecture(self) -> Architecture:

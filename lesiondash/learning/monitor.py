@@ -53,6 +53,7 @@ class Monitor:
         self._reported, self._metered, self._kept = now, -math.inf, now
         self._reported_step = self._step = 0
         self._meters: dict[str, float] = {}
+        self._board = _open_board(run) if run is not None and run.tensorboard and self._writes else None
         self._views_a_step = (2 if settings.model == "simclr" else 1) * settings.batch + settings.background
 
     def restore(self, model: SimCLR | VAE, optimizer: Optimizer) -> int:
@@ -64,7 +65,6 @@ class Monitor:
         self._step = self._reported_step = step
         if self._writes:
             self._run.forget_after(step)
-            self._run.ask("go")
             self._say("running", "")
         return step
 
@@ -96,6 +96,8 @@ class Monitor:
         run = self._run
         if run is None or not self._writes:
             return
+        if self._board is not None:
+            self._board.close()
         encoder.save(run.encoder)
         run.write_csv()
         draw_metrics(run.metrics(), self._settings.chance, run.folder / "metrics.png")
@@ -110,17 +112,19 @@ class Monitor:
             self._meters = self._measure(model)
             draw_views(views.detach().float().cpu().numpy(), self._settings, self._run.folder / "views.png")
             self._metered = time.monotonic()
-        self._run.append(
-            {
-                "step": self._step,
-                "loss": loss,
-                "rate": self._settings.rate_at(self._step - 1),
-                "views_per_s": round(rate, 1),
-                "remaining_s": round((self._settings.steps - self._step) * self._views_a_step / max(rate, 1e-9), 1),
-                "memory_mb": _memory_mb(self._world.device),
-                **self._meters,
-            }
-        )
+        metrics = {
+            "step": self._step,
+            "loss": loss,
+            "rate": self._settings.rate_at(self._step - 1),
+            "views_per_s": round(rate, 1),
+            "remaining_s": round((self._settings.steps - self._step) * self._views_a_step / max(rate, 1e-9), 1),
+            "memory_mb": _memory_mb(self._world.device),
+            **self._meters,
+        }
+        self._run.append(metrics)
+        if self._board is not None:
+            for name, each in metrics.items():
+                self._board.add_scalar(name, each, self._step)
         self._say("running", "")
         self._reported, self._reported_step = time.monotonic(), self._step
 
@@ -185,6 +189,16 @@ def _two_of_each(lesions: np.ndarray[Any, np.dtype[np.int64]], count: int) -> tu
     ends = np.append(starts[1:], len(order)) - 1
     chosen = np.unique(np.linspace(0, len(starts) - 1, min(count, len(starts))).astype(int))
     return order[starts[chosen]], order[ends[chosen]]
+
+
+def _open_board(run: Run) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise TrainingError(
+            "TensorBoard's log needs a package that is not installed; install lesiondash[tensorboard], or leave it out."
+        ) from None
+    return SummaryWriter(str(run.folder / "tensorboard"))
 
 
 def _memory_mb(device: torch.device) -> int:

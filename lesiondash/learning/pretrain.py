@@ -73,7 +73,7 @@ def pretrain(
         optimizer.step()
         monitor.after(step + 1, loss.detach(), batch.pictures, model, optimizer)
 
-    settle_statistics(model.net, data, settings.architecture, settings.seed)
+    settle_statistics(model.net, data.hu, data.responses, settings.architecture, settings.seed)
     encoder = Encoder(model.net, make_header(settings.architecture, **_story(settings, data)), world.device)
     monitor.finish(encoder)
     return encoder

@@ -43,10 +43,12 @@ class Run:
 
     `run.json` holds settings and source, `status.json` the state, `metrics.jsonl` a line a report, `request` what is
     asked of the process, `checkpoint.safetensors` where to resume, `encoder.safetensors` the result, and after the last
-    step `metrics.csv`, `metrics.png` and `views.png` what was drawn.
+    step `metrics.csv`, `metrics.png` and `views.png` what was drawn. tensorboard: write that log too, in its own
+    folder.
     """
 
     folder: Path
+    tensorboard: bool = False
 
     @property
     def name(self) -> str:

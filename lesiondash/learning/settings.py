@@ -33,7 +33,9 @@ class PretrainSettings:
     scaled with the batch as scaling says; it is reached after warmup × steps and followed by half a cosine to 0.
     plain_scale × it is the rate of biases and norms under LARS. The paper's learning rate of 0.05 is for 1000 epochs:
     in a hundred steps it moves no weight, hence the larger one. background: patches without a lesion a batch, further
-    negatives. beta: weight of the VAE's divergence. Raises `TrainingError` for values that make no training.
+    negatives. neighbours: how many slices on each side show a lesion too. follow_ups: likely annotations of one lesion
+    in other studies are one lesion. beta: weight of the VAE's divergence. Raises `TrainingError` for values that make
+    no training.
     """
 
     model: Model = "simclr"
@@ -50,6 +52,8 @@ class PretrainSettings:
     loss: Loss = "dcl"
     temperature: float = 0.1
     background: int = 0
+    neighbours: int = 1
+    follow_ups: bool = False
     beta: float = 0.05
     seed: int = 0
     augment: AugmentSettings = DEFAULT_AUGMENTATION

@@ -12,7 +12,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lesiondash.learning.architecture import Architecture
 from lesiondash.learning.augment import NO_AUGMENTATION, augment
-from lesiondash.learning.dataset import TrainingCrops
 from lesiondash.learning.network import LesionNet
 
 STATISTICS_CROPS = 1024
@@ -31,7 +30,9 @@ def plain_views(hu: Tensor, responses: Tensor | None, architecture: Architecture
     ).contiguous(memory_format=torch.channels_last)
 
 
-def settle_statistics(net: nn.Module, data: TrainingCrops, architecture: Architecture, seed: int) -> None:
+def settle_statistics(
+    net: nn.Module, crops: npt.NDArray[Any], filtered: npt.NDArray[Any] | None, architecture: Architecture, seed: int
+) -> None:
     """Measure the batch norms' statistics anew with the final weights, on training crops as they will be
     embedded.
 
@@ -44,11 +45,11 @@ def settle_statistics(net: nn.Module, data: TrainingCrops, architecture: Archite
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
-    rows = np.random.default_rng(seed).permutation(len(data.hu))[:STATISTICS_CROPS]
+    rows = np.random.default_rng(seed).permutation(len(crops))[:STATISTICS_CROPS]
     net.train()
     with torch.inference_mode():
         for part in np.array_split(rows, max(1, len(rows) // PART)):
-            hu, responses = resident(data.hu[part], None if data.responses is None else data.responses[part], device)
+            hu, responses = resident(crops[part], None if filtered is None else filtered[part], device)
             net(plain_views(hu, responses, architecture))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -124,13 +124,13 @@ def test_saving_twice_gives_the_same_bytes(encoder: Encoder, saved: Path) -> Non
 
 def test_header_says_what_a_reader_needs(encoder: Encoder) -> None:
     header = encoder.header
-    assert header["channels"] == 3
-    assert header["windows_hu"] == [[-160, 240], [-1350, 150], [-500, 1300]]
+    assert header["architecture"] == "resnet18+2conv3x3+gem+l2"
+    assert header["network"]["windows"] == [[-160, 240], [-1350, 150], [-500, 1300]]
     assert header["crop"] == {"size_px": 64, "min_side_mm": 50.0, "context": 1.5}
     assert header["training"] == {"objective": "none", "seed": 0}
     assert set(header["versions"]) == {"lesiondash", "torch", "torchvision"}
-    header["channels"] = 7
-    assert encoder.header["channels"] == 3
+    header["network"]["slices"] = 7
+    assert encoder.header["network"]["slices"] == 1
 
 
 def test_device_is_named_in_words(encoder: Encoder) -> None:
@@ -144,7 +144,7 @@ def test_device_is_named_in_words(encoder: Encoder) -> None:
 
 def test_one_window_makes_one_channel(crops: np.ndarray) -> None:
     encoder = Encoder.untrained(windows=[(-100, 300)])
-    assert encoder.header["channels"] == 1
+    assert encoder.architecture.channels == 1
     assert encoder.embed(crops).shape == (5, 512)
 
 
@@ -211,9 +211,9 @@ def test_file_without_header_is_refused(tmp_path: Path) -> None:
         (lambda header, weights: header.update(architecture="resnet50"), "resnet50"),
         (lambda header, weights: header.update(format=99), "99"),
         (lambda header, weights: header.update(crop={"size_px": 32}), "geometry"),
-        (lambda header, weights: header.update(windows_hu=[[5, 5]] * 3), "no width"),
-        (lambda header, weights: header.update(windows_hu=None), "not pairs"),
-        (lambda header, weights: header.update(windows_hu=[[0, 1]]), "do not fit"),
+        (lambda header, weights: header.update(network={"windows": [[5, 5]] * 3}), "no width"),
+        (lambda header, weights: header.update(network={"windows": None}), "not pairs"),
+        (lambda header, weights: header.update(network={"windows": [[0, 1]]}), "do not fit"),
         (lambda header, weights: weights.pop("pool.p"), "do not fit"),
         (lambda header, weights: weights["pool.p"].fill_(np.nan), "not finite"),
     ],

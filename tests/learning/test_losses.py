@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lesiondash.learning.losses import dcl, nt_xent
+from lesiondash.learning.losses import dcl, nt_xent, supcon, triplet, vae_loss
 
 SIZES = [(2, 3), (5, 4), (8, 16)]
 TEMPERATURES = [0.05, 0.1, 0.5, 1.0]
@@ -107,3 +107,133 @@ def test_impossible_arguments_are_refused() -> None:
         dcl(a, b[:3])
     with pytest.raises(ValueError, match="groups"):
         dcl(a, b, groups=torch.zeros(3))
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize(("n", "d"), SIZES)
+def test_nt_xent_is_lightlys(n: int, d: int, temperature: float) -> None:
+    from lightly.loss import NTXentLoss
+
+    a, b = random_views(n, d)
+    assert float(nt_xent(a, b, temperature)) == pytest.approx(float(NTXentLoss(temperature)(a, b)), rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize(("n", "d"), SIZES)
+def test_dcl_is_lightlys(n: int, d: int, temperature: float) -> None:
+    from lightly.loss import DCLLoss
+
+    a, b = random_views(n, d)
+    # lightly sums a view's negatives among its own side and the other: each of its two halves is ours.
+    expected = float(DCLLoss(temperature)(a, b))
+    assert float(dcl(a, b, temperature)) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(("loss", "keeps_positive"), [(nt_xent, True), (dcl, False)])
+def test_further_negatives_join_the_sum(loss: Any, keeps_positive: bool) -> None:
+    a, b = random_views(4, 6)
+    extra = torch.randn(3, 6, generator=torch.Generator().manual_seed(9))
+    views = torch.cat([a, b])
+
+    def cosine(u: Tensor, v: Tensor) -> float:
+        return float(torch.nn.functional.cosine_similarity(u, v, dim=0)) / 0.3
+
+    total = 0.0
+    for k, view in enumerate(views):
+        positive = cosine(view, views[(k + 4) % 8])
+        others = [cosine(view, other) for j, other in enumerate(views) if j % 4 != k % 4]
+        others += [cosine(view, other) for other in extra] + [positive] * keeps_positive
+        total += math.log(sum(map(math.exp, others))) - positive
+    assert float(loss(a, b, 0.3, negatives=extra)) == pytest.approx(total / 8, rel=1e-5)
+
+
+def slow_triplet(a: Tensor, p: Tensor, n: Tensor, margin: float) -> float:
+    def distance(u: Tensor, v: Tensor) -> float:
+        return 1 - float(u @ v / u.norm() / v.norm())
+
+    return sum(
+        0.5 * max(0.0, margin + distance(*ap) - distance(ap[0], q)) for *ap, q in zip(a, p, n, strict=True)
+    ) / len(a)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.2, 0.8, 2.0])
+def test_triplet_is_the_printed_sum_and_the_librarys(margin: float) -> None:
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.losses import TripletMarginLoss
+    from pytorch_metric_learning.reducers import MeanReducer
+
+    a, p = random_views(6, 5)
+    n = random_views(6, 5, seed=4)[0]
+    assert float(triplet(a, p, n, margin)) == pytest.approx(slow_triplet(a, p, n, margin), rel=1e-5, abs=1e-7)
+    rows = torch.arange(6)
+    library = TripletMarginLoss(margin=margin, distance=CosineSimilarity(), reducer=MeanReducer())
+    indices = (rows, rows + 6, rows + 12)
+    expected = float(library(torch.cat([a, p, n]), torch.arange(18), indices)) / 2
+    assert float(triplet(a, p, n, margin)) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_a_triplet_step_brings_positives_nearer_and_negatives_away() -> None:
+    a, p = random_views(6, 5)
+    n = random_views(6, 5, seed=4)[0]
+    a.requires_grad_(True)
+    triplet(a, p, n).backward()
+    assert a.grad is not None
+    moved = (a - 0.1 * a.grad).detach()
+    cosine = torch.nn.functional.cosine_similarity
+    assert float(cosine(moved, p).mean()) > float(cosine(a.detach(), p).mean())
+    assert float(cosine(moved, n).mean()) < float(cosine(a.detach(), n).mean())
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_supcon_is_the_printed_sum_and_the_librarys(temperature: float) -> None:
+    from pytorch_metric_learning.losses import SupConLoss
+
+    z = torch.randn(9, 6, generator=torch.Generator().manual_seed(2))
+    labels = torch.tensor([0, 0, 1, 1, 1, 2, 2, 0, 3])  # the last has no positive
+    unit = z / z.norm(dim=1, keepdim=True)
+    total, counted = 0.0, 0
+    for i in range(9):
+        positives = [j for j in range(9) if j != i and labels[j] == labels[i]]
+        if positives:
+            log_sum = math.log(sum(math.exp(float(unit[i] @ unit[j]) / temperature) for j in range(9) if j != i))
+            total += sum(log_sum - float(unit[i] @ unit[j]) / temperature for j in positives) / len(positives)
+            counted += 1
+    value = float(supcon(z, labels, temperature))
+    assert value == pytest.approx(total / counted, rel=1e-4)
+    assert value == pytest.approx(float(SupConLoss(temperature)(z, labels)), rel=1e-4)
+
+
+def test_supcon_of_two_views_is_nt_xent() -> None:
+    a, b = random_views(5, 4)
+    value = float(supcon(torch.cat([a, b]), torch.arange(5).repeat(2), 0.4))
+    assert value == pytest.approx(float(nt_xent(a, b, 0.4)), rel=1e-5)
+
+
+def test_supcon_without_any_positive_teaches_nothing() -> None:
+    z = torch.randn(4, 3, requires_grad=True)
+    loss = supcon(z, torch.arange(4))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert torch.isfinite(z.grad).all()  # type: ignore[arg-type]
+
+
+def test_vae_loss_is_the_negative_evidence_bound() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, pictures = torch.rand(3, 2, 4, 4, generator=generator), torch.rand(3, 2, 4, 4, generator=generator)
+    mean, log_variance = torch.randn(3, 5, generator=generator), torch.randn(3, 5, generator=generator)
+    posterior = torch.distributions.Normal(mean, torch.exp(0.5 * log_variance))
+    prior = torch.distributions.Normal(torch.zeros(5), torch.ones(5))
+    divergence = torch.distributions.kl_divergence(posterior, prior).sum(dim=1)
+    error = 0.5 * (images - pictures).square().flatten(1).sum(dim=1)
+    expected = float((error + 0.3 * divergence).mean())
+    assert float(vae_loss(pictures, images, mean, log_variance, 0.3)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_wrong_shapes_are_refused() -> None:
+    a, b = random_views(4, 8)
+    with pytest.raises(ValueError, match="triplets"):
+        triplet(a, b, a[:3])
+    with pytest.raises(ValueError, match="labels"):
+        supcon(a, torch.arange(3))
+    with pytest.raises(ValueError, match="negatives"):
+        nt_xent(a, b, negatives=torch.zeros(2, 7))

@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from lesiondash.errors import EncoderError
+from lesiondash.errors import EncoderError, TrainingError
+from lesiondash.learning.architecture import Architecture
+from lesiondash.learning.dataset import TrainingCrops
+from lesiondash.learning.distributed import World
 from lesiondash.learning.encoder import Encoder
-from lesiondash.learning.pretrain import PretrainSettings, pretrain
+from lesiondash.learning.pretrain import Views, pretrain
+from lesiondash.learning.settings import PretrainSettings, settings_of
 
-SETTINGS = PretrainSettings(steps=6, batch=12, seed=3)
-TRAINED_ON = {"collection": "toy", "split": "train"}
+SETTINGS = PretrainSettings(steps=6, batch=12, seed=3, scaling="none")
+SOURCE = (("collection", "toy"), ("split", "train"))
 
 
 def toy_crops(n: int = 24) -> np.ndarray:
@@ -29,7 +34,15 @@ def toy_crops(n: int = 24) -> np.ndarray:
 def train(settings: PretrainSettings = SETTINGS, **options: Any) -> Encoder:
     crops = options.pop("crops", toy_crops())
     groups = options.pop("groups", np.arange(len(crops)) // 2)
-    return pretrain(crops, groups, settings, trained_on=TRAINED_ON, **options)
+    data = TrainingCrops.of_arrays(
+        crops,
+        groups,
+        options.pop("lesions", None),
+        architecture=settings.architecture,
+        background=options.pop("background", None),
+        source=SOURCE,
+    )
+    return pretrain(data, settings, **options)
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +90,9 @@ def test_trained_encoder_comes_back_from_its_file(trained: tuple[Encoder, Any], 
 
 def test_header_tells_how_it_was_trained(trained: tuple[Encoder, Any]) -> None:
     training = trained[0].header["training"]
-    assert training["trained_on"] == {
-        "collection": "toy",
-        "split": "train",
-        "crops": 24,
-        "lesions": 24,
-        "patients": 12,
-    }
+    told = training["trained_on"]
+    assert len(told.pop("fingerprint")) == 12
+    assert told == {"collection": "toy", "split": "train", "crops": 24, "lesions": 24, "patients": 12}
     assert (training["steps"], training["batch"], training["seed"]) == (6, 12, 3)
     assert "SimCLR" in training["objective"]
 
@@ -102,7 +111,7 @@ def test_slices_of_one_lesion_are_drawn_as_its_views() -> None:
 
 
 def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
-    settings = PretrainSettings(steps=100, learning_rate=2.0, warmup=0.1)
+    settings = PretrainSettings(steps=100, learning_rate=2.0, warmup=0.1, batch=64)
     rates = [settings.rate_at(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.2)
     assert max(rates) == pytest.approx(2.0)
@@ -130,3 +139,51 @@ def test_input_that_cannot_teach_is_refused(options: dict[str, Any], words: str)
 def test_a_loss_that_breaks_down_is_reported() -> None:
     with pytest.raises(EncoderError, match="learning rate"):
         train(replace(SETTINGS, learning_rate=1e30, steps=4))
+
+
+@pytest.mark.parametrize("model", ["simclr", "vae"])
+@pytest.mark.parametrize("frangi", ["none", "replace", "channel"])
+def test_every_model_and_input_learns_and_comes_back(model: Any, frangi: Any, tmp_path: Path) -> None:
+    losses: list[float] = []
+    architecture = Architecture(frangi=frangi, pool="average", windows=((-160, 240), (-1350, 150)))
+    settings = settings_of(model, architecture=architecture, steps=5, batch=12, seed=1)
+    encoder = train(settings, progress=lambda step, steps, loss: losses.append(loss))
+    assert min(losses[1:]) < losses[0]
+    encoder.save(tmp_path / "encoder.safetensors")
+    loaded = Encoder.load(tmp_path / "encoder.safetensors")
+    assert loaded.architecture == settings.architecture
+    crops = toy_crops(4)[:, 16:80, 16:80]
+    np.testing.assert_array_equal(loaded.embed(crops), encoder.embed(crops))
+
+
+def test_slices_are_channels_of_their_own() -> None:
+    stack = np.repeat(toy_crops()[:, None], 3, axis=1)
+    encoder = train(replace(SETTINGS, steps=2, architecture=Architecture(slices=3, stem="pool")), crops=stack)
+    crops = stack[:5, :, 16:80, 16:80].astype(np.float32)
+    changed = crops.copy()
+    changed[:, 2] += 300
+    assert float((encoder.embed(crops) * encoder.embed(changed)).sum(axis=1).max()) < 1 - 1e-6
+
+
+def test_patches_without_lesions_are_further_negatives() -> None:
+    losses: list[float] = []
+    random = np.random.default_rng(5)
+    patches = random.normal(0, 300, (10, 96, 96)).astype(np.int16)
+    settings = replace(SETTINGS, steps=1, loss="nt_xent", temperature=1e6, background=6)
+    train(settings, background=patches, groups=np.arange(24), progress=lambda *told: losses.append(told[2]))
+    # At an endless temperature every candidate is alike: the loss is ln of how many there are, chance itself.
+    assert losses[0] == pytest.approx(settings.chance, abs=1e-4)
+
+
+def test_the_same_views_are_drawn_whatever_was_drawn_before() -> None:
+    data = TrainingCrops.of_arrays(toy_crops(), np.arange(24) // 2)
+    views = Views(data, SETTINGS, World(1, 0, torch.device("cpu")))
+    third = views.at(3).pictures
+    views.at(0)
+    assert torch.equal(views.at(3).pictures, third)
+
+
+def test_crops_of_another_network_are_refused() -> None:
+    data = TrainingCrops.of_arrays(toy_crops(), np.arange(24) // 2)
+    with pytest.raises(TrainingError, match="another network"):
+        pretrain(data, replace(SETTINGS, architecture=Architecture(frangi="channel")))

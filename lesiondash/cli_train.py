@@ -1,0 +1,142 @@
+"""The command `lesiondash train`: settings from options, a run by name, progress on the screen."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lesiondash.errors import TrainingError, TrainingStopped
+from lesiondash.screen import one_sentence, progress_bars
+
+
+def train_command(
+    model: Annotated[str, typer.Option(help="simclr or vae.")] = "simclr",
+    frangi: Annotated[
+        str, typer.Option(help="The filter's response: none, replace the image by it, or a channel beside it.")
+    ] = "none",
+    pool: Annotated[str, typer.Option(help="gem or average.")] = "gem",
+    stem: Annotated[str, typer.Option(help="imagenet (fastest), pool or cifar.")] = "imagenet",
+    slices: Annotated[int, typer.Option(help="1, 3 or 9 slices a lesion.")] = 1,
+    epochs: Annotated[int | None, typer.Option(help="Rounds over all lesions.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps, in place of rounds; default 110.")] = None,
+    batch: Annotated[int, typer.Option(help="Lesions a step.")] = 64,
+    rate: Annotated[float | None, typer.Option("--lr", help="Largest learning rate, for 64 lesions a step.")] = None,
+    loss: Annotated[str, typer.Option(help="dcl or nt_xent.")] = "dcl",
+    temperature: Annotated[float, typer.Option(help="Of the contrastive loss.")] = 0.1,
+    background: Annotated[int, typer.Option(help="Patches without a lesion a step, as further negatives.")] = 0,
+    follow_ups: Annotated[bool, typer.Option("--follow-ups", help="Later studies show the same lesions.")] = False,
+    beta: Annotated[float, typer.Option(help="Weight of the VAE's divergence.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Decides weights and views.")] = 0,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="DeepLesion folder; default: the demonstration collection.")
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Go on without the rows whose images miss.")] = False,
+    name: Annotated[str | None, typer.Option("--name", help="Of the run; default: from the settings.")] = None,
+    resume: Annotated[str | None, typer.Option("--resume", help="Go on with a run; its settings hold.")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write a log that TensorBoard reads.")] = False,
+    use: Annotated[bool, typer.Option("--use", help="Search with the encoder afterwards.")] = False,
+) -> None:
+    """Train an encoder without labels; cut off at any moment, the same command goes on where it was."""
+    with one_sentence():
+        run, settings, root, partial = (
+            _resumed(resume)
+            if resume
+            else _begun(
+                {
+                    "model": model,
+                    "steps": steps,
+                    "batch": batch,
+                    "learning_rate": rate,
+                    "loss": loss,
+                    "temperature": temperature,
+                    "background": background,
+                    "follow_ups": follow_ups,
+                    "beta": beta,
+                    "seed": seed,
+                },
+                {"frangi": frangi, "pool": pool, "stem": stem, "slices": slices},
+                epochs,
+                data,
+                partial,
+                name,
+            )
+        )
+        _train(run, settings, root, partial, tensorboard)
+        if use:
+            from lesiondash.prepare import prepare
+            from lesiondash.train import adopt
+
+            adopt(run)
+            prepare(None if data is None else root, partial=partial)
+            typer.echo("The search uses this encoder now.")
+
+
+def _begun(
+    values: dict[str, Any],
+    network: dict[str, Any],
+    epochs: int | None,
+    data: Path | None,
+    partial: bool,
+    name: str | None,
+) -> tuple[Any, Any, Path, bool]:
+    """Return run, settings, collection and whether rows may be missing, of a training that options describe."""
+    from dataclasses import replace
+
+    from lesiondash.images.deeplesion import DeepLesion
+    from lesiondash.learning.architecture import Architecture
+    from lesiondash.learning.dataset import steps_of_epochs
+    from lesiondash.learning.settings import settings_of
+    from lesiondash.paths import demo_dir
+    from lesiondash.train import default_name, run_named
+
+    if epochs is not None and (values["steps"] is not None or epochs < 1):
+        raise TrainingError("Give either --epochs, 1 or more, or --steps.")
+    given = {key: value for key, value in values.items() if value is not None}
+    settings = settings_of(architecture=Architecture(**network), **given)
+    root = data or _demonstration()
+    if epochs is not None:
+        steps = steps_of_epochs(DeepLesion(root, partial=partial), settings, epochs)
+        settings = replace(settings, steps=steps)
+    return run_named(name or default_name(settings)), settings, root if data else demo_dir(), partial
+
+
+def _demonstration() -> Path:
+    """Return the demonstration collection, drawn where it is missing."""
+    from lesiondash.paths import demo_dir
+    from lesiondash.prepare import draw_demonstration
+
+    draw_demonstration()
+    return demo_dir()
+
+
+def _resumed(name: str) -> tuple[Any, Any, Path, bool]:
+    from lesiondash.train import run_named
+
+    run = run_named(name)
+    story = run.story
+    return run, run.settings, Path(story["collection"]), bool(story["partial"])
+
+
+def _train(run: Any, settings: Any, root: Path, partial: bool, tensorboard: bool) -> None:
+    """Train, or say that it was done before; a progress bar on the first process's screen."""
+    from dataclasses import replace
+
+    from lesiondash.train import train
+
+    if run.status["state"] == "done" and run.encoder.is_file():
+        typer.echo(f"{run.name} was trained before: {run.encoder}")
+        return
+    if settings.warning:
+        typer.echo(f"Mind: {settings.warning}", err=True)
+    rate = f"learning rate up to {settings.peak_rate:.3g} for {settings.batch} lesions a step"
+    typer.echo(f"{run.name}: {settings.steps:,} steps, {rate}", err=True)
+    with progress_bars() as show:
+        try:
+            train(replace(run, tensorboard=tensorboard), settings, root, partial=partial, progress=show)
+        except TrainingStopped as stopped:
+            typer.echo(f"{stopped} Resume: lesiondash train --resume {run.name}", err=True)
+            sys.exit(0)
+    typer.echo(f"Trained: {run.encoder}")

@@ -1,0 +1,131 @@
+"""A training as a person starts it: a collection, settings and a run's folder; here, or in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lesiondash.errors import LesionDashError, TrainingError, TrainingStopped
+from lesiondash.images.deeplesion import DeepLesion
+from lesiondash.learning.runs import Run, is_training, only_one
+from lesiondash.learning.settings import PretrainSettings
+from lesiondash.paths import encoder_path, runs_dir
+
+if TYPE_CHECKING:
+    from lesiondash.learning.encoder import Encoder
+
+Progress = Callable[[str, int, int], None]
+
+
+def train(
+    run: Run, settings: PretrainSettings, root: Path, *, partial: bool = False, progress: Progress | None = None
+) -> Encoder:
+    """Train on a collection's training split and keep everything in the run's folder; goes on where it was cut off.
+
+    Under `torchrun` every process calls this; the first one writes. Raises `TrainingStopped` where that was asked for,
+    `TrainingError` where another training is under way or this one cannot go on.
+    """
+    from lesiondash.learning.dataset import training_crops
+    from lesiondash.learning.pretrain import pretrain
+
+    first = os.environ.get("RANK", "0") == "0"
+    say = progress or (lambda step, done, total: None)
+    with only_one(run.folder.parent) if first else nullcontext():
+        if first:
+            run.begin(settings, {"collection": str(root.resolve()), "partial": partial})
+            run.ask("go")
+            _stop_on_signals(run)
+            run.say("running", step=0, steps=settings.steps, message="Cutting crops")
+        try:
+            data = training_crops(
+                DeepLesion(root, partial=partial),
+                settings,
+                progress=lambda done, total: say("Cut training crops", done, total),
+            )
+            return pretrain(
+                data,
+                settings,
+                run=run,
+                progress=lambda step, total, loss: say(f"Train the encoder (loss {loss:.2f})", step, total),
+            )
+        except BaseException as error:
+            if first:
+                _say_end(run, error)
+            raise
+
+
+def start_process(run: Run, settings: PretrainSettings, root: Path, *, partial: bool = False) -> None:
+    """Begin a training in a process that outlives this one; raises `TrainingError` where one is under way."""
+    if is_training(run.folder.parent):
+        raise TrainingError("A training is under way; stop it, or wait until it has ended.")
+    run.begin(settings, {"collection": str(root.resolve()), "partial": partial})
+    run.say("running", step=0, steps=settings.steps, message="Starting")
+    with (run.folder / "train.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "lesiondash.cli", "train", "--resume", run.name],
+            env={**os.environ, "LESIONDASH_DATA": str(run.folder.parent.parent)},
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def run_named(name: str) -> Run:
+    """Return the run of that name; raises `TrainingError` for a name that is no folder's."""
+    if not name or Path(name).name != name or name.startswith("."):
+        raise TrainingError(f"A run cannot be called {name!r}; give a name of letters, digits and dashes.")
+    return Run(runs_dir() / name)
+
+
+def default_name(settings: PretrainSettings) -> str:
+    """Return the name of a run: what it trains, and digits that its settings decide."""
+    return f"{settings.title}-{settings.digest}"
+
+
+def adopt(run: Run) -> None:
+    """Make a run's encoder the one that searches; the index has to be made anew with `prepare`."""
+    if not run.encoder.is_file():
+        raise TrainingError(f"The run {run.name} has no encoder yet; let it end first.")
+    path = encoder_path()
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(run.encoder, part)
+        os.replace(part, path)
+    except OSError as error:
+        raise TrainingError(f"The encoder could not be copied to {path.name} ({error.strerror}).") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _say_end(run: Run, error: BaseException) -> None:
+    status = run.status
+    known = {name: status[name] for name in ("step", "steps", "device") if name in status}
+    if isinstance(error, TrainingStopped):
+        run.say("stopped", message=str(error), **known)
+    elif isinstance(error, LesionDashError):
+        run.say("failed", message=str(error), **known)
+    else:
+        run.say("failed", message=f"It ended by {type(error).__name__}; resume it, or look into train.log.", **known)
+
+
+def _stop_on_signals(run: Run) -> None:
+    """Let an interruption, or being told to end, stop at the next step with everything kept."""
+
+    def ask(number: int, frame: Any) -> None:
+        run.ask("stop")
+        signal.signal(number, signal.SIG_DFL)  # a second time ends it at once
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, ask)
+    except ValueError:  # not in the main thread: whoever started it has its own ways to stop it
+        return
