@@ -22,7 +22,7 @@ from lesiondash.learning.models import VAE, SimCLR
 from lesiondash.learning.runs import Run
 from lesiondash.learning.settings import PretrainSettings
 from lesiondash.learning.snapshot import load_snapshot, save_snapshot
-from lesiondash.learning.statistics import vectors_now
+from lesiondash.learning.statistics import plain_network, vectors_now
 
 LOOK_EVERY_CUDA = 20
 """Steps between looks at the loss: each makes the host wait for the GPU."""
@@ -76,10 +76,7 @@ class Monitor:
             return
         value = float(loss)
         if not math.isfinite(value):
-            raise TrainingError(
-                f"Training broke down at step {step} of {self._settings.steps}: the loss is no number. "
-                "Lower the learning rate; the last good state is kept."
-            )
+            raise self._breakdown("losses")
         if self._progress is not None and self._world.rank == 0:
             self._progress(step, self._settings.steps, value)
         if self._run is None:
@@ -131,10 +128,13 @@ class Monitor:
     def _measure(self, model: SimCLR | VAE) -> dict[str, float]:
         """Measure vectors of training lesions, two slices each where there are two, and of the labelled probe."""
         data, architecture = self._data, self._settings.architecture
+        net = plain_network(model.net, architecture)
         first, second = _two_of_each(data.lesions, METER_CROPS)
         rows = np.concatenate([first, second])
         responses = None if data.responses is None else data.responses[rows]
-        a, b = np.split(vectors_now(model.net, data.hu[rows], responses, architecture), 2)
+        a, b = np.split(vectors_now(net, data.hu[rows], responses, architecture), 2)
+        if not np.isfinite(a).all():
+            raise self._breakdown("vectors")
         found = {
             "spread": spread(a),
             "rank": effective_rank(a),
@@ -142,9 +142,15 @@ class Monitor:
             "uniformity": uniformity(a),
         }
         if data.probe is not None:
-            vectors = vectors_now(model.net, data.probe.hu, data.probe.responses, architecture)
+            vectors = vectors_now(net, data.probe.hu, data.probe.responses, architecture)
             found["knn"] = knn_accuracy(vectors, data.probe.labels, data.probe.patients)
         return {name: round(value, 5) for name, value in found.items() if math.isfinite(value)}
+
+    def _breakdown(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"Training broke down at step {self._step} of {self._settings.steps}: the {what} are no numbers. "
+            "Lower the learning rate; the last good state is kept."
+        )
 
     def _keep(self, model: SimCLR | VAE, optimizer: Optimizer) -> None:
         assert self._run is not None

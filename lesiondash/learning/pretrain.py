@@ -23,7 +23,7 @@ from lesiondash.learning.monitor import Monitor
 from lesiondash.learning.network import EMBEDDING_DIM, bfloat16_is_fast
 from lesiondash.learning.runs import Run
 from lesiondash.learning.settings import TRUST, PretrainSettings
-from lesiondash.learning.statistics import resident, settle_statistics
+from lesiondash.learning.statistics import plain_network, resident, settle_statistics
 
 CONTRASTIVE = {"dcl": dcl, "nt_xent": nt_xent}
 MODELS: dict[str, type[SimCLR] | type[VAE]] = {"simclr": SimCLR, "vae": VAE}
@@ -73,8 +73,9 @@ def pretrain(
         optimizer.step()
         monitor.after(step + 1, loss.detach(), batch.pictures, model, optimizer)
 
-    settle_statistics(model.net, data.hu, data.responses, settings.architecture, settings.seed)
-    encoder = Encoder(model.net, make_header(settings.architecture, **_story(settings, data)), world.device)
+    net = plain_network(model.net, settings.architecture)
+    settle_statistics(net, data.hu, data.responses, settings.architecture, settings.seed)
+    encoder = Encoder(net, make_header(settings.architecture, **_story(settings, data)), world.device)
     monitor.finish(encoder)
     return encoder
 

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lesiondash.learning.architecture import Architecture
 from lesiondash.learning.augment import NO_AUGMENTATION, augment
-from lesiondash.learning.network import LesionNet
+from lesiondash.learning.network import LesionNet, build_net
 
 STATISTICS_CROPS = 1024
 PART = 128
@@ -65,19 +65,18 @@ def resident(
     return held, None if responses is None else torch.from_numpy(np.ascontiguousarray(responses)).to(device)
 
 
+def plain_network(net: nn.Module, architecture: Architecture) -> LesionNet:
+    """Return a copy of a network in training, on its device, whose batch norms know of this process alone."""
+    copy = build_net(architecture, seed=0)
+    copy.load_state_dict(net.state_dict())
+    return copy.to(next(net.parameters()).device).to(memory_format=torch.channels_last)
+
+
 def vectors_now(
     net: LesionNet, hu: npt.NDArray[Any], responses: npt.NDArray[Any] | None, architecture: Architecture
 ) -> npt.NDArray[np.float32]:
-    """Embed crops (n, slices, 96, 96) with a network in training, by their own batch statistics: (n, 512) float32.
-
-    The network is left as it was, running averages included.
-    """
+    """Embed crops (n, slices, 96, 96) by their own batch statistics: (n, 512) float32; for a `plain_network`."""
     device = next(net.parameters()).device
-    norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
-    was_training, momenta = net.training, [norm.momentum for norm in norms]
-    counts = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
     net.train()
     parts = []
     with torch.inference_mode():
@@ -85,9 +84,4 @@ def vectors_now(
             part = slice(start, start + PART)
             held = resident(hu[part], None if responses is None else responses[part], device)
             parts.append(net(plain_views(*held, architecture)).float().cpu().numpy())
-    net.train(was_training)
-    for norm, momentum, count in zip(norms, momenta, counts, strict=True):
-        norm.momentum = momentum
-        if count is not None and norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.copy_(count)
     return np.concatenate(parts)
