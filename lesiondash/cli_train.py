@@ -11,6 +11,19 @@ import typer
 from lesiondash.errors import TrainingError, TrainingStopped
 from lesiondash.screen import one_sentence, progress_bars
 
+SETTINGS = (
+    "model",
+    "steps",
+    "batch",
+    "learning_rate",
+    "loss",
+    "temperature",
+    "background",
+    "follow_ups",
+    "beta",
+    "seed",
+)
+
 
 def train_command(
     model: Annotated[str, typer.Option(help="simclr or vae.")] = "simclr",
@@ -40,48 +53,15 @@ def train_command(
     use: Annotated[bool, typer.Option("--use", help="Search with the encoder afterwards.")] = False,
 ) -> None:
     """Train an encoder without labels; cut off at any moment, the same command goes on where it was."""
+    options = dict(locals())
     with one_sentence():
-        run, settings, root, partial = (
-            _resumed(resume)
-            if resume
-            else _begun(
-                {
-                    "model": model,
-                    "steps": steps,
-                    "batch": batch,
-                    "learning_rate": rate,
-                    "loss": loss,
-                    "temperature": temperature,
-                    "background": background,
-                    "follow_ups": follow_ups,
-                    "beta": beta,
-                    "seed": seed,
-                },
-                {"frangi": frangi, "pool": pool, "stem": stem, "slices": slices},
-                epochs,
-                data,
-                partial,
-                name,
-            )
-        )
+        run, settings, root, partial = _resumed(resume) if resume else _begun(options)
         _train(run, settings, root, partial, tensorboard)
         if use:
-            from lesiondash.prepare import prepare
-            from lesiondash.train import adopt
-
-            adopt(run)
-            prepare(None if data is None else root, partial=partial)
-            typer.echo("The search uses this encoder now.")
+            _use(run, root, partial)
 
 
-def _begun(
-    values: dict[str, Any],
-    network: dict[str, Any],
-    epochs: int | None,
-    data: Path | None,
-    partial: bool,
-    name: str | None,
-) -> tuple[Any, Any, Path, bool]:
+def _begun(options: dict[str, Any]) -> tuple[Any, Any, Path, bool]:
     """Return run, settings, collection and whether rows may be missing, of a training that options describe."""
     from dataclasses import replace
 
@@ -89,18 +69,20 @@ def _begun(
     from lesiondash.learning.architecture import Architecture
     from lesiondash.learning.dataset import steps_of_epochs
     from lesiondash.learning.settings import settings_of
-    from lesiondash.paths import demo_dir
     from lesiondash.train import default_name, run_named
 
-    if epochs is not None and (values["steps"] is not None or epochs < 1):
+    epochs = options["epochs"]
+    if epochs is not None and (options["steps"] is not None or epochs < 1):
         raise TrainingError("Give either --epochs, 1 or more, or --steps.")
-    given = {key: value for key, value in values.items() if value is not None}
-    settings = settings_of(architecture=Architecture(**network), **given)
-    root = data or _demonstration()
+    options["learning_rate"] = options["rate"]
+    given = {key: options[key] for key in SETTINGS if options[key] is not None}
+    architecture = Architecture(**{key: options[key] for key in ("frangi", "pool", "stem", "slices")})
+    settings = settings_of(architecture=architecture, **given)
+    root = options["data"] or _demonstration()
     if epochs is not None:
-        steps = steps_of_epochs(DeepLesion(root, partial=partial), settings, epochs)
+        steps = steps_of_epochs(DeepLesion(root, partial=options["partial"]), settings, epochs)
         settings = replace(settings, steps=steps)
-    return run_named(name or default_name(settings)), settings, root if data else demo_dir(), partial
+    return run_named(options["name"] or default_name(settings)), settings, root, options["partial"]
 
 
 def _demonstration() -> Path:
@@ -140,3 +122,15 @@ def _train(run: Any, settings: Any, root: Path, partial: bool, tensorboard: bool
             typer.echo(f"{stopped} Resume: lesiondash train --resume {run.name}", err=True)
             sys.exit(0)
     typer.echo(f"Trained: {run.encoder}")
+
+
+def _use(run: Any, root: Path, partial: bool) -> None:
+    """Search with the run's encoder from now on: the collection's index is made anew."""
+    from lesiondash.paths import demo_dir
+    from lesiondash.prepare import prepare
+    from lesiondash.train import adopt
+
+    adopt(run)
+    with progress_bars() as show:
+        prepare(None if root.resolve() == demo_dir().resolve() else root, partial=partial, progress=show)
+    typer.echo("The search uses this encoder now.")

@@ -224,3 +224,4 @@ class AugmentSettings:
 
 DEFAULT_AUGMENTATION = AugmentSettings()
 """Measured on generated lesions: wide shifts and zooms teach most; mirroring would merge left and right."""
+NO_AUGMENTATION = AugmentSettings(0, 0, 0, 0, 0, 0, 0, 0, 0)

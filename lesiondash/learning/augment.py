@@ -20,9 +20,6 @@ MARGIN_PX = round(CROP_PX * MARGIN)
 BLUR_RADIUS_PX = 2
 
 
-NO_AUGMENTATION = AugmentSettings(0, 0, 0, 0, 0, 0, 0, 0, 0)
-
-
 def augment(
     crops: Tensor,
     windows: Sequence[Sequence[float]],

@@ -87,15 +87,14 @@ class JointBatchNorm(_BatchNorm):
         axes = [0, *range(2, x.ndim)]
         values = x.float()
         count = values.new_full((1,), values.numel() / values.shape[1])
-        sums = torch.cat([values.sum(axes), values.square().sum(axes), count])
-        sums = all_reduce(sums)  # type: ignore[no-untyped-call]
-        total = sums[-1]
-        mean, square = (sums[:-1] / total).chunk(2)
-        variance = square - mean.square()
+        sums = all_reduce(torch.cat([values.sum(axes), count]))  # type: ignore[no-untyped-call]
+        total, shape = sums[-1], [1, -1] + [1] * (x.ndim - 2)
+        mean = sums[:-1] / total
+        centred = values - mean.view(shape)  # before squaring: the difference of two large sums would lose digits
+        variance = all_reduce(centred.square().sum(axes)) / total  # type: ignore[no-untyped-call]
         self._follow(mean.detach(), (variance * total / (total - 1)).detach())
-        shape = [1, -1] + [1] * (x.ndim - 2)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        normalised: Tensor = (values * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(x.dtype)
+        normalised: Tensor = (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
         return normalised
 
     def _check_input_dim(self, input: Tensor) -> None:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lesiondash.learning.architecture import Architecture
-from lesiondash.learning.augment import NO_AUGMENTATION, augment
+from lesiondash.learning.augment import augment
 from lesiondash.learning.network import LesionNet, build_net
+from lesiondash.records import NO_AUGMENTATION
 
 STATISTICS_CROPS = 1024
 PART = 128

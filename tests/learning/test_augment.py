@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from lesiondash.learning.architecture import DEFAULT_WINDOWS
-from lesiondash.learning.augment import NO_AUGMENTATION, augment
+from lesiondash.learning.augment import augment
 from lesiondash.learning.network import window_channels
-from lesiondash.records import DEFAULT_AUGMENTATION
+from lesiondash.records import DEFAULT_AUGMENTATION, NO_AUGMENTATION
 
 WIDE = ((-2000.0, 2000.0),)
 """One window that clips nothing, so that views can be compared in HU."""

@@ -32,9 +32,8 @@ def train(folder: Path, model: str, processes: int) -> list[float]:
 def test_two_processes_lose_what_one_loses_on_the_joint_batch(tmp_path: Path) -> None:
     alone, together = train(tmp_path / "alone", "simclr", 1), train(tmp_path / "together", "simclr", 2)
     assert len(alone) == len(together) == 3
-    assert together == pytest.approx(
-        alone, rel=1e-3
-    )  # gradients and batch norms included: three steps follow each other
+    assert together[0] == pytest.approx(alone[0], rel=1e-5)
+    assert together == pytest.approx(alone, rel=5e-3)  # after a step the orders of the sums begin to show
     status = Run(tmp_path / "together").status
     assert (status["state"], status["processes"]) == ("done", 2)
 

@@ -98,3 +98,32 @@ def test_tensors_without_gradient_are_left_alone() -> None:
 def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="LARS needs"):
         LARS([nn.Parameter(torch.ones(1))], **wrong)
+
+
+@pytest.mark.parametrize("decay", [1e-9, 1e-5, 1e-2])
+def test_steps_are_lightlys(decay: float) -> None:
+    from lightly.utils.lars import LARS as Lightlys
+
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.randn(6, 5, generator=generator.manual_seed(1))) for _ in range(2))
+    our_bias, their_bias = (nn.Parameter(torch.randn(6, generator=generator.manual_seed(2))) for _ in range(2))
+    mine = LARS([ours, our_bias], lr=0.7, momentum=0.9, weight_decay=decay)
+    peer = Lightlys(
+        [
+            {"params": [theirs], "weight_decay": decay},
+            {"params": [their_bias], "weight_decay": 0.0},
+        ],
+        lr=0.7,
+        momentum=0.9,
+        trust_coefficient=1e-3,
+        eps=0.0,
+    )
+    for _ in range(12):
+        gradient, slope = torch.randn(6, 5, generator=generator), torch.randn(6, generator=generator)
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        our_bias.grad, their_bias.grad = slope.clone(), slope.clone()
+        mine.step()
+        peer.step()
+    torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=1e-6)
+    # lightly's leaves a tensor without decay out of the scaling, as ours does biases
+    torch.testing.assert_close(our_bias, their_bias, atol=1e-6, rtol=1e-6)
