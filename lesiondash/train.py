@@ -67,10 +67,23 @@ def start_process(run: Run, settings: PretrainSettings, root: Path, *, partial: 
         raise TrainingError("A training is under way; stop it, or wait until it has ended.")
     run.begin(settings, {"collection": str(root.resolve()), "partial": partial})
     run.say("running", step=0, steps=settings.steps, message="Starting")
+    _spawn(run, "--resume", run.name)
+
+
+def use_process(run: Run) -> subprocess.Popen[bytes]:
+    """Begin to embed the collection with a run's encoder, in a process that outlives this one."""
+    if not run.encoder.is_file():
+        raise TrainingError(f"The run {run.name} has no encoder yet; let it end first.")
+    return _spawn(run, "--resume", run.name, "--use")
+
+
+def _spawn(run: Run, *arguments: str) -> subprocess.Popen[bytes]:
+    # A notebook's kernel asks for colours, which would fill the log with a progress bar's every move.
+    environment = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "CLICOLOR_FORCE")}
     with (run.folder / "train.log").open("ab") as log:
-        subprocess.Popen(
-            [sys.executable, "-m", "lesiondash.cli", "train", "--resume", run.name],
-            env={**os.environ, "LESIONDASH_DATA": str(run.folder.parent.parent)},
+        return subprocess.Popen(
+            [sys.executable, "-m", "lesiondash.cli", "train", *arguments],
+            env={**environment, "LESIONDASH_DATA": str(run.folder.parent.parent)},
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,

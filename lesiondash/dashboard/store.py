@@ -56,7 +56,7 @@ class Store:
 
     def __init__(self, root: Path, gallery_folder: Path, encoder_path: Path, *, partial: bool = False) -> None:
         self.scans: dict[str, Scan] = {}
-        self.collection = DeepLesion(root, partial=partial)
+        self.collection, self.partial = DeepLesion(root, partial=partial), partial
         self.gallery = Gallery.open(self.collection, gallery_folder)
         self.cases = _read_cases(root, self.collection)
         self.by_id = {lesion.lesion_id: lesion for lesion in self.gallery.lesions}

@@ -170,6 +170,8 @@ class Monitor:
                 time.sleep(PAUSE_S)
             self._reported = time.monotonic()
             asked = self._run.asked
+            if self._writes:
+                self._say("running", "")
         if self._world.agree(asked == "stop" and self._writes):
             if self._writes:
                 self._keep(model, optimizer)

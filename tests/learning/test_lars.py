@@ -126,4 +126,4 @@ def test_steps_are_lightlys(decay: float) -> None:
         peer.step()
     torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=1e-6)
     # lightly's leaves a tensor without decay out of the scaling, as ours does biases
-    torch.testing.assert_close(our_bias, their_bias, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(our_bias, their_bias, atol=1e-5, rtol=1e-6)

@@ -4,7 +4,8 @@ from lesiondash.dashboard.widgets.dropzone import DropZone
 from lesiondash.dashboard.widgets.sensitivity import Sensitivity
 from lesiondash.dashboard.widgets.tiles import Tiles
 from lesiondash.dashboard.widgets.topbar import TopBar
+from lesiondash.dashboard.widgets.train import Train
 from lesiondash.dashboard.widgets.tuner import Tuner
 from lesiondash.dashboard.widgets.viewer import Viewer
 
-__all__ = ["DropZone", "Sensitivity", "Tiles", "TopBar", "Tuner", "Viewer"]
+__all__ = ["DropZone", "Sensitivity", "Tiles", "TopBar", "Train", "Tuner", "Viewer"]

@@ -1,0 +1,148 @@
+"""Training: started in a process of its own, and watched by the files it writes, by this page and the next."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import threading
+from typing import Any
+
+from lesiondash.dashboard.state import State, tells_errors
+from lesiondash.dashboard.store import Store
+from lesiondash.dashboard.widgets import Train
+from lesiondash.errors import TrainingError
+from lesiondash.learning.architecture import Architecture
+from lesiondash.learning.runs import METRICS, Run, is_training, list_runs
+from lesiondash.learning.settings import PretrainSettings, settings_of
+from lesiondash.paths import runs_dir
+from lesiondash.train import default_name, run_named, start_process, use_process
+
+MODELS = [["simclr", "SimCLR"], ["vae", "VAE"]]
+FILTERS = [["none", "HU windows"], ["channel", "and the filter's response"], ["replace", "the response alone"]]
+POOLS = [["gem", "GeM pooling"], ["average", "average pooling"]]
+POINTS = 200
+LOOK_S = 1.0
+
+
+class TrainPanel:
+    """Knows nothing that is not in a run's folder, so that a reloaded page shows what the last one showed."""
+
+    def __init__(self, state: State, store: Store) -> None:
+        self.state, self.store = state, store
+        self._shown: Run | None = None
+        self._use: subprocess.Popen[bytes] | None = None
+        plain = PretrainSettings()
+        self.widget = Train(
+            self.act,
+            choices={"models": MODELS, "filters": FILTERS, "pools": POOLS, "steps": plain.steps, "batch": plain.batch},
+        )
+        self._closed = threading.Event()
+        self.refresh()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    @tells_errors
+    def act(self, message: dict[str, Any]) -> None:
+        """Carry out what a hand did: start, pause, resume, stop, show, or search with a run's encoder."""
+        kind = message["type"]
+        if kind == "start":
+            self.start(
+                message["model"], message["frangi"], message["pool"], int(message["steps"]), int(message["batch"])
+            )
+        elif kind in ("pause", "stop"):
+            run_named(message["name"]).ask(kind)
+        elif kind == "resume":
+            self.resume(message["name"])
+        elif kind == "use":
+            self.use(message["name"])
+        elif kind == "show":
+            self._shown = run_named(message["name"])
+        self.refresh()
+
+    def start(self, model: str, frangi: str, pool: str, steps: int, batch: int) -> None:
+        """Begin a training on the page's collection, or go on with the one of these settings."""
+        if model not in ("simclr", "vae"):
+            raise TrainingError(f"There is no model {model!r}; choose simclr or vae.")
+        architecture = Architecture(frangi=frangi, pool=pool)  # type: ignore[arg-type]  # it checks them
+        settings = settings_of(model, architecture=architecture, steps=steps, batch=batch)
+        run = run_named(default_name(settings))
+        self._shown = run
+        if run.status["state"] == "done":
+            self.state.say("These settings were trained before; this is the run.")
+            return
+        start_process(run, settings, self.store.collection.root, partial=self.store.partial)
+
+    def resume(self, name: str) -> None:
+        """Go on with a run that is paused, or whose process has ended."""
+        run = run_named(name)
+        if run.status["state"] == "paused":
+            run.ask("go")
+            return
+        self._shown, story = run, run.story
+        start_process(run, run.settings, self.store.collection.root, partial=bool(story.get("partial")))
+
+    def use(self, name: str) -> None:
+        """Make a run's encoder the one that searches: the index is made anew in a process of its own."""
+        if self._use is not None:
+            raise TrainingError("The index is being made already; wait until it is.")
+        self._use = use_process(run_named(name))
+        self.state.say("Embedding the collection with this encoder; the page says when to reload it.")
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._closed.set()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(LOOK_S):
+            self.refresh()
+
+    @tells_errors
+    def refresh(self) -> None:
+        """Read the run's files and show what is new in them."""
+        folder = runs_dir()
+        runs = list_runs(folder)
+        training = is_training(folder)
+        if self._shown is None and runs:
+            self._shown = runs[0]
+        self._end_use()
+        self.widget.runs = [{"name": run.name, "state": run.status["state"]} for run in runs]
+        if self._shown is None:
+            return
+        rows = self._shown.metrics()
+        self.widget.run = {
+            **_describe(self._shown, rows),
+            "training": training,
+            "busy": self._use is not None,
+        }
+        self.widget.curves = _curves(rows)
+        views = self._shown.folder / "views.png"
+        self.widget.views = views.read_bytes() if views.is_file() else b""
+
+    def _end_use(self) -> None:
+        if self._use is None or self._use.poll() is None:
+            return
+        failed, self._use = self._use.returncode != 0, None
+        if failed:
+            self.state.say("The index could not be made anew; train.log in the run's folder says why.", "error")
+        else:
+            self.state.say("The collection is embedded anew. Reload the page to search with this encoder.")
+
+
+def _describe(run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Say a run in the values that the page shows."""
+    settings, last = run.settings, rows[-1] if rows else {}
+    chance = settings.chance
+    return {
+        **{name: last.get(name) for name in ("views_per_s", "remaining_s", "memory_mb")},
+        **run.status,
+        "name": run.name,
+        "steps": settings.steps,
+        "chance": None if math.isnan(chance) else chance,
+        "warning": settings.warning,
+    }
+
+
+def _curves(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return each measure over the steps, thinned out to what a small chart can show; None where it was not taken."""
+    stride = max(1, math.ceil(len(rows) / POINTS))
+    kept = [row for k, row in enumerate(rows) if k % stride == 0 or k == len(rows) - 1]
+    return {name: [row.get(name) for row in kept] for name in METRICS}
