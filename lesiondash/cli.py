@@ -191,13 +191,15 @@ def find(
     store: Store, scan: Scan, box: Box, *, slice_number: int, top: int, scope: SearchScope
 ) -> list[dict[str, Any]]:
     """Return the lesions most similar to a box on a slice, counted from 1, as the dicts that `--json` prints."""
-    from lesiondash.images.crops import crop
+    from lesiondash.images.crops import crop_slices
 
-    hu = scan.series.hu[slice_number - 1]
-    crops = crop(hu, box, spacing_mm=scan.series.spacing_mm[1:])
+    series, encoder = scan.series, store.encoder
+    crops = crop_slices(
+        series.hu, slice_number - 1, box, spacing_mm=series.spacing_mm, slices=encoder.architecture.slices
+    )
     known = store.known_lesion(scan, slice_number - 1, box)
     hits = store.gallery.index.search(
-        store.encoder.embed(crops[None])[0],
+        encoder.embed(crops)[0],
         top,
         scope,
         query_id=known.lesion_id if known else None,

@@ -18,7 +18,7 @@ from lesiondash.learning.checkpoint import HEADER_KEY
 from lesiondash.records import FloatArray
 
 FOLDS = 5
-STRENGTHS = (0.01, 0.1, 1.0)
+STRENGTHS = (0.003, 0.03, 0.3)
 """Inverse regularisation of the logistic regression; the best in the folds is taken."""
 BINS = 10
 
@@ -137,9 +137,11 @@ def _fit_linear(
     A type without examples gets so low a bias that it is never chosen.
     """
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-6
-    model: Any = LogisticRegression(C=strength, max_iter=2000).fit((x - mean) / scale, y)
+    with threadpool_limits(1):  # many small products: threads would wait for each other
+        model: Any = LogisticRegression(C=strength, max_iter=500, tol=1e-3).fit((x - mean) / scale, y)
     weights, bias = np.zeros((count, x.shape[1])), np.full(count, -30.0)
     two = len(model.classes_) == 2
     # Of two classes sklearn keeps one row, the second's against the first's.

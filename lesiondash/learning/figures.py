@@ -52,7 +52,7 @@ def draw_metrics(metrics: Sequence[dict[str, Any]], chance: float, path: Path) -
 
 
 def draw_views(views: npt.NDArray[np.float32], settings: PretrainSettings, path: Path) -> None:
-    """Save the two views of the first lesions of a batch, one above the other, the first three channels as colours.
+    """Save the two views of the first lesions of a batch, one above the other, as the first channel shows them.
 
     views: (n, channels, 64, 64) in [0, 1], as `Views` draws them.
     """
@@ -64,11 +64,5 @@ def draw_views(views: npt.NDArray[np.float32], settings: PretrainSettings, path:
         pairs = min(settings.batch, (len(views) - settings.background) // 2)
         count = min(count, pairs)
         rows = [views[:count], views[pairs : pairs + count]]
-    picture = np.concatenate([np.concatenate(list(_colours(each)), axis=1) for each in rows], axis=0)
+    picture = np.concatenate([np.concatenate(list(each[:, 0]), axis=1) for each in rows], axis=0)
     Image.fromarray(np.clip(picture * 255, 0, 255).astype(np.uint8)).save(path)
-
-
-def _colours(views: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return (n, 64, 64, 3) of (n, channels, 64, 64): three channels as they are, of fewer the first as grey."""
-    chosen = views[:, :3] if views.shape[1] >= 3 else views[:, :1].repeat(3, axis=1)
-    return np.moveaxis(chosen, 1, -1)

@@ -27,7 +27,9 @@ from lesiondash.learning.statistics import plain_network, vectors_now
 LOOK_EVERY_CUDA = 20
 """Steps between looks at the loss: each makes the host wait for the GPU."""
 REPORT_S = 0.5
-METERS_S = 8.0
+METERS_S = 5.0
+METERS_SHARE = 0.05
+"""Of the time, at most, for measuring."""
 CHECKPOINT_S = 30.0
 PAUSE_S = 0.1
 METER_CROPS = 128
@@ -50,7 +52,7 @@ class Monitor:
         self._run, self._writes = run, run is not None and world.rank == 0
         self._checkpoint_s = CHECKPOINT_S if checkpoint_s is None else checkpoint_s
         now = time.monotonic()
-        self._reported, self._metered, self._kept = now, -math.inf, now
+        self._reported, self._next_meters, self._kept = now, now, now
         self._reported_step = self._step = 0
         self._meters: dict[str, float] = {}
         self._board = _open_board(run) if run is not None and run.tensorboard and self._writes else None
@@ -105,10 +107,11 @@ class Monitor:
         assert self._run is not None
         steps = self._step - self._reported_step
         rate = steps * self._views_a_step / max(now - self._reported, 1e-9)
-        if last or now - self._metered >= METERS_S:
+        if last or now >= self._next_meters:
             self._meters = self._measure(model)
             draw_views(views.detach().float().cpu().numpy(), self._settings, self._run.folder / "views.png")
-            self._metered = time.monotonic()
+            done = time.monotonic()
+            self._next_meters = done + max(METERS_S, (done - now) / METERS_SHARE)
         metrics = {
             "step": self._step,
             "loss": loss,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lesiondash.errors import CollectionError
-from lesiondash.images.collection import collect_crops
+from lesiondash.errors import CollectionError, TrainingError
+from lesiondash.images.collection import collect_crops, collect_stacks
 from lesiondash.images.deeplesion import DeepLesion
-from lesiondash.records import Lesion
+from lesiondash.learning.classifier import LesionClassifier
+from lesiondash.records import UNLABELLED, Lesion
 from lesiondash.retrieval.index import Index
 from lesiondash.retrieval.projection import project
 
 if TYPE_CHECKING:
     from lesiondash.learning.encoder import Encoder
 
-FORMAT = 1
+FORMAT = 2
+CLASSIFIER = "classifier.safetensors"
 Progress = Callable[[str, int, int], None]
 
 
@@ -32,7 +34,7 @@ class Gallery:
     """Everything that a search in one collection needs.
 
     crops: (n, 64, 64) int16 HU, memory-mapped; vectors: (n, d) float32, unit norm; xy: (n, 2) float32, the map;
-    lesions[i], crops[i], vectors[i] and xy[i] belong together.
+    lesions[i], crops[i], vectors[i] and xy[i] belong together. classifier: of types, None where too few are labelled.
     """
 
     collection: DeepLesion
@@ -42,6 +44,7 @@ class Gallery:
     vectors: npt.NDArray[np.float32]
     xy: npt.NDArray[np.float32]
     encoder_fingerprint: str
+    classifier: LesionClassifier | None = None
 
     @classmethod
     def build(
@@ -54,14 +57,17 @@ class Gallery:
                 progress(step, done, total)
 
         crops = collect_crops(collection, progress=lambda done, total: say("Cut crops", done, total))
-        vectors = np.empty((len(crops), encoder.embed(crops[:1]).shape[1]), dtype=np.float32)
+        slices = encoder.architecture.slices
+        seen = crops if slices == 1 else collect_stacks(collection, collection.lesions, slices)
+        vectors = np.empty((len(crops), encoder.dimensions), dtype=np.float32)
         for start in range(0, len(crops), 128):
-            vectors[start : start + 128] = encoder.embed(crops[start : start + 128])
+            vectors[start : start + 128] = encoder.embed(seen[start : start + 128])
             say("Embed crops", min(start + 128, len(crops)), len(crops))
         say("Draw the map", 0, 1)
         xy = project(vectors)
         say("Draw the map", 1, 1)
-        _save(folder, collection, encoder.fingerprint, crops, vectors, xy)
+        classifier = fit_classifier(vectors, collection.lesions, encoder.fingerprint)
+        _save(folder, collection, encoder.fingerprint, crops, vectors, xy, classifier)
         return cls.open(collection, folder)
 
     @classmethod
@@ -83,7 +89,24 @@ class Gallery:
             vectors=vectors,
             xy=np.load(folder / "xy.npy"),
             encoder_fingerprint=str(header["encoder_fingerprint"]),
+            classifier=LesionClassifier.load(folder / CLASSIFIER) if (folder / CLASSIFIER).is_file() else None,
         )
+
+
+def fit_classifier(
+    vectors: npt.NDArray[np.float32], lesions: Sequence[Lesion], encoder_fingerprint: str
+) -> LesionClassifier | None:
+    """Fit a classifier of types to the labelled lesions outside of the test split; None where they are too few."""
+    rows = [k for k, lesion in enumerate(lesions) if lesion.type != UNLABELLED and lesion.split != "test"]
+    try:
+        return LesionClassifier.fit(
+            vectors[rows],
+            [lesions[k].type for k in rows],
+            [lesions[k].patient_id for k in rows],
+            encoder=encoder_fingerprint,
+        )
+    except TrainingError:
+        return None
 
 
 def _columns(lesions: tuple[Lesion, ...]) -> dict[str, list[str]]:
@@ -111,6 +134,7 @@ def _save(
     crops: npt.NDArray[np.int16],
     vectors: npt.NDArray[np.float32],
     xy: npt.NDArray[np.float32],
+    classifier: LesionClassifier | None,
 ) -> None:
     """Write beside the folder, then swap: a gallery is whole or not there."""
     fresh = folder.with_name(f"{folder.name}.{os.getpid()}.part")
@@ -118,6 +142,8 @@ def _save(
     try:
         for name, array in (("crops", crops), ("vectors", vectors), ("xy", xy)):
             np.save(fresh / f"{name}.npy", array)
+        if classifier is not None:
+            classifier.save(fresh / CLASSIFIER)
         header = {
             "format": FORMAT,
             "encoder_fingerprint": fingerprint,

@@ -193,6 +193,25 @@ def test_sensitivity_fills_while_the_page_stays_alive(opened: Any) -> None:
     assert opened.errors == []
 
 
+def test_training_is_watched_and_found_again_after_a_reload(opened: Any, demonstration: Path) -> None:
+    page = opened.page
+    panel = page.locator(".ld-train")
+    panel.get_by_label("steps").fill("2")
+    panel.get_by_label("lesions a step").fill("6")
+    panel.get_by_role("button", name="Start").press("Enter")
+    page.wait_for_function("/training|done/.test(document.querySelector('.ld-train [role=status]').innerText)")
+    page.reload()
+    page.wait_for_selector(".ld-train figure svg", timeout=180_000)
+    page.wait_for_function(
+        "document.querySelector('.ld-train [role=status]').innerText.startsWith('done · step 2 of 2')", timeout=180_000
+    )
+    titles = panel.locator("figcaption").all_inner_texts()
+    assert any(title.startswith("Loss") for title in titles)
+    assert panel.locator(".ld-views img").evaluate("image => image.naturalWidth") > 0
+    assert panel.get_by_role("button", name="Search with it").is_visible()
+    assert opened.outside == []
+
+
 def test_scope_and_opening_a_result(opened: Any) -> None:
     page = opened.page
     open_case(page)

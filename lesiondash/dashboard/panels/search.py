@@ -10,13 +10,14 @@ from lesiondash.dashboard.state import Region, State, tells_errors
 from lesiondash.dashboard.store import Store
 from lesiondash.dashboard.widgets import Tiles
 from lesiondash.errors import SearchError
-from lesiondash.images.crops import crop
+from lesiondash.images.crops import crop, crop_slices
 from lesiondash.records import SCOPES, Hit
 from lesiondash.retrieval.chance import random_pair_similarities, share_below
 from lesiondash.retrieval.projection import place
 
 SCOPE_TITLES = {"all": "All", "same": "Same patient", "cross": "Other patients"}
 TILES = 9
+TYPES = 3
 MAX_SELECTED = 45
 
 
@@ -52,11 +53,22 @@ class SearchPanel:
     def search(self, region: Region) -> None:
         """Embed the region and show its nine nearest lesions."""
         scan = self.store.scans[region.series_uid]
-        hu = crop(scan.series.hu[region.slice_index], region.box, spacing_mm=scan.series.spacing_mm[1:])
+        series, encoder = scan.series, self.store.encoder
+        hu = crop(series.hu[region.slice_index], region.box, spacing_mm=series.spacing_mm[1:])
         known = self.store.known_lesion(scan, region.slice_index, region.box)
-        self._vector = self.store.encoder.embed(hu[None])[0]
+        self._vector = encoder.embed(
+            crop_slices(
+                series.hu,
+                region.slice_index,
+                region.box,
+                spacing_mm=series.spacing_mm,
+                slices=encoder.architecture.slices,
+            )
+        )[0]
         self._identity = (known.lesion_id if known else None, scan.patient_id)
-        self.widget.query = _bytes(hu)
+        with self.widget.hold_sync():
+            self.widget.query = _bytes(hu)
+            self.widget.types = self._likely_types()
         self._rank()
 
     @tells_errors
@@ -75,6 +87,16 @@ class SearchPanel:
         scan, index = self.store.open_lesion(lesion_id)
         self.widget.opened = lesion_id
         self.state.show(scan.uid, index, self.store.by_id[lesion_id].box, search=False)
+
+    def _likely_types(self) -> list[list[Any]]:
+        """Return the most likely types of the query, those above a tenth, with their probabilities."""
+        classifier = self.store.gallery.classifier
+        if classifier is None or self._vector is None:
+            return []
+        found = sorted(
+            zip(classifier.probabilities(self._vector).tolist(), classifier.types, strict=True), reverse=True
+        )
+        return [[name, round(share, 4)] for share, name in found[:TYPES] if share > 0.1]
 
     def _rank(self) -> None:
         assert self._vector is not None

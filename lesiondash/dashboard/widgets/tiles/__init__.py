@@ -11,13 +11,16 @@ HERE = Path(__file__).parent
 
 
 class Tiles(anywidget.AnyWidget):
-    """hits: one dict a tile; crops: their int16 HU, one after another; query: the query's own crop, likewise."""
+    """hits: one dict a tile; crops: their int16 HU, one after another; query: the query's own crop, likewise; types:
+    its likely types and their probabilities.
+    """
 
     _esm = HERE / "tiles.js"
     _css = HERE / "tiles.css"
     hits = t.List().tag(sync=True)
     crops = t.Bytes(b"").tag(sync=True)
     query = t.Bytes(b"").tag(sync=True)
+    types = t.List().tag(sync=True)
     scope = t.Unicode("cross").tag(sync=True)
     scopes = t.List().tag(sync=True)
     window = t.List([40.0, 400.0]).tag(sync=True)

@@ -25,6 +25,8 @@ function paint(canvas, hu, [center, width]) {
 const cosine = (hit) => hit.similarity.toFixed(4);
 const top = (hit) => (hit.top_percent < 0.1 ? "< 0.1" : hit.top_percent.toFixed(1));
 
+const TYPE_HINT = "Probability of the lesion's type, by a calibrated classifier of its vector";
+
 function describe(hit) {
   const similarity = hit.similarity === null ? "" : `, similarity ${cosine(hit)}, top ${top(hit)} percent of random pairs`;
   return `${hit.rank}: ${hit.type}, ${hit.size_mm} mm, patient ${hit.patient_id}${similarity}`;
@@ -78,7 +80,8 @@ function render({ model, el }) {
       const canvas = element("canvas");
       canvas.dataset.query = "yes";
       nodes.unshift(element("div", { className: "ld-tile" }, element("div", { className: "ld-pic" }, canvas),
-        element("div", { className: "ld-text" }, element("b", { textContent: "your box" }))));
+        element("div", { className: "ld-text" }, element("b", { textContent: "your box" }),
+          ...model.get("types").map(([type, share]) => element("span", { textContent: `${type} ${Math.round(100 * share)} %`, title: TYPE_HINT })))));
     }
     if (!hits.length) nodes.push(element("div", { className: "ld-hint", textContent: "Draw a box on the slice: its nine nearest lesions appear here." }));
     grid.replaceChildren(...nodes);
@@ -94,7 +97,7 @@ function render({ model, el }) {
     for (const node of grid.querySelectorAll("button.ld-tile")) node.setAttribute("aria-pressed", String(node.dataset.lesion === model.get("opened")));
   }
   model.on("change:scope change:title change:status", showHead);
-  model.on("change:hits change:crops change:query change:title", () => queueMicrotask(showHits));
+  model.on("change:hits change:crops change:query change:title change:types", () => queueMicrotask(showHits));
   model.on("change:window", showPictures);
   model.on("change:opened", showOpened);
   showHead(); showHits();

@@ -1,0 +1,100 @@
+"""The training panel as methods: what it shows is what is in a run's folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lesiondash.dashboard.panels.train import POINTS, TrainPanel
+from lesiondash.dashboard.state import State
+from lesiondash.dashboard.store import Store
+from lesiondash.learning.runs import Run
+from lesiondash.learning.settings import PretrainSettings
+from lesiondash.paths import encoder_path, gallery_dir
+
+SETTINGS = PretrainSettings(steps=400, batch=16)
+
+
+@pytest.fixture
+def panel(demonstration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A panel on the demonstration whose runs lie in a folder of their own."""
+    monkeypatch.setenv("LESIONDASH_DATA", str(demonstration))
+    store = Store(demonstration / "demo", gallery_dir(demonstration / "demo"), encoder_path())
+    monkeypatch.setenv("LESIONDASH_DATA", str(tmp_path))
+    panel = TrainPanel(State(), store)
+    yield panel
+    panel.close()
+
+
+def until(panel: TrainPanel, states: set[str], limit_s: float = 240) -> dict[str, Any]:
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        panel.refresh()
+        if panel.widget.run.get("state") in states:
+            return dict(panel.widget.run)
+        time.sleep(0.3)
+    raise AssertionError(f"still {panel.widget.run}")
+
+
+def test_without_a_run_there_is_nothing_to_show(panel: TrainPanel) -> None:
+    assert panel.widget.runs == []
+    assert panel.widget.run == {}
+
+
+def test_a_run_of_another_process_is_found_with_its_curves(panel: TrainPanel, tmp_path: Path) -> None:
+    run = Run(tmp_path / "runs" / "earlier")
+    run.begin(SETTINGS, {"collection": "x"})
+    for step in range(1, 2 * POINTS + 1):
+        run.append({"step": step, "loss": 5 - step / 400, **({"knn": 0.4} if step % 50 == 0 else {})})
+    run.say("running", step=400, steps=400, message="", device="CPU, 1 thread")
+    panel.refresh()
+    shown, curves = panel.widget.run, panel.widget.curves
+    assert (shown["name"], shown["state"]) == ("earlier", "stopped")  # nobody holds the lock: its process is gone
+    assert shown["chance"] == pytest.approx(SETTINGS.chance)
+    assert len(curves["step"]) <= POINTS + 1
+    assert curves["step"][-1] == 2 * POINTS
+    assert {len(values) for values in curves.values()} == {len(curves["step"])}
+
+
+def test_started_stopped_resumed_and_done(panel: TrainPanel) -> None:
+    panel.act({"type": "start", "model": "simclr", "frangi": "none", "pool": "gem", "steps": 3, "batch": 8})
+    assert panel.widget.run["state"] == "running"
+    name = panel.widget.run["name"]
+    panel.act({"type": "start", "model": "vae", "frangi": "none", "pool": "gem", "steps": 3, "batch": 8})
+    assert "under way" in panel.state.notice.text  # two do not train at once
+    deadline = time.monotonic() + 120
+    while "Cutting" in (panel.widget.run.get("message") or "Cutting") and time.monotonic() < deadline:
+        time.sleep(0.2)
+        panel.refresh()
+    panel.act({"type": "stop", "name": name})
+    ended = until(panel, {"stopped", "done"})
+    if ended["state"] == "stopped":
+        panel.act({"type": "resume", "name": name})
+        ended = until(panel, {"done", "failed"})
+    assert ended["state"] == "done"
+    assert panel.widget.curves["step"][-1] == 3
+    assert bytes(panel.widget.views).startswith(b"\x89PNG")
+    assert "only" in panel.widget.run["warning"] or "hardly moves" in panel.widget.run["warning"]
+    panel.act({"type": "start", "model": "simclr", "frangi": "none", "pool": "gem", "steps": 3, "batch": 8})
+    assert "trained before" in panel.state.notice.text
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ({"type": "start", "model": "gan", "frangi": "none", "pool": "gem", "steps": 3, "batch": 8}, "gan"),
+        ({"type": "start", "model": "vae", "frangi": "x", "pool": "gem", "steps": 3, "batch": 8}, "frangi"),
+        ({"type": "start", "model": "vae", "frangi": "none", "pool": "gem", "steps": 0, "batch": 8}, "0 steps"),
+        ({"type": "resume", "name": "../else"}, "cannot be called"),
+        ({"type": "resume", "name": "absent"}, "no training"),
+        ({"type": "use", "name": "absent"}, "no encoder"),
+        ({"type": "stop", "name": ""}, "cannot be called"),
+    ],
+)
+def test_what_cannot_be_done_is_said(panel: TrainPanel, message: dict[str, Any], words: str) -> None:
+    panel.act(message)
+    assert panel.state.notice.kind == "error"
+    assert words in panel.state.notice.text
