@@ -1,4 +1,4 @@
-"""The command `lesiondash train`: settings from options, a run by name, progress on the screen."""
+"""The commands `train` and `reproduce`: settings from options, a run by name, progress on the screen."""
 
 from __future__ import annotations
 
@@ -134,3 +134,31 @@ def _use(run: Any, root: Path, partial: bool) -> None:
     with progress_bars() as show:
         prepare(None if root.resolve() == demo_dir().resolve() else root, partial=partial, progress=show)
     typer.echo("The search uses this encoder now.")
+
+
+def reproduce_command(
+    what: Annotated[str, typer.Argument(help="table1.")],
+    full: Annotated[bool, typer.Option("--full", help="The paper's schedule: 1000 epochs; needs a GPU.")] = False,
+    seeds: Annotated[int, typer.Option("--seeds", help="How many trainings of each cell.")] = 3,
+    use: Annotated[str, typer.Option("--frangi", help="replace, as the paper does, or channel.")] = "replace",
+    data: Annotated[
+        Path | None, typer.Option("--data", help="DeepLesion folder; default: the demonstration collection.")
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Go on without the rows whose images miss.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Train the paper's tables anew and print them beside the paper's numbers."""
+    import json
+    from dataclasses import asdict
+
+    from lesiondash.reproduce import as_table, table1
+
+    with one_sentence():
+        if what != "table1":
+            raise TrainingError(f"There is no {what!r} to reproduce; choose table1.")
+        if seeds < 1:
+            raise TrainingError("Take one seed or more.")
+        with progress_bars() as show:
+            root = data or _demonstration()
+            cells = table1(root, full=full, seeds=range(seeds), partial=partial, use=use, progress=show)
+        typer.echo(json.dumps([asdict(cell) for cell in cells], indent=1) if as_json else as_table(cells))

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lesiondash.learning.encoder import Encoder
 
 Progress = Callable[[str, int, int], None]
+BEGIN_S = 20.0
 
 
 def train(
@@ -62,12 +64,20 @@ def train(
 
 
 def start_process(run: Run, settings: PretrainSettings, root: Path, *, partial: bool = False) -> None:
-    """Begin a training in a process that outlives this one; raises `TrainingError` where one is under way."""
+    """Begin a training in a process that outlives this one, and see it begin.
+
+    Raises `TrainingError` where one is under way, or the process ends at once.
+    """
     if is_training(run.folder.parent):
         raise TrainingError("A training is under way; stop it, or wait until it has ended.")
     run.begin(settings, {"collection": str(root.resolve()), "partial": partial})
     run.say("running", step=0, steps=settings.steps, message="Starting")
-    _spawn(run, "--resume", run.name)
+    process = _spawn(run, "--resume", run.name)
+    deadline = time.monotonic() + BEGIN_S
+    while not is_training(run.folder.parent) and time.monotonic() < deadline:
+        if process.poll() is not None and run.status["state"] != "done":
+            raise TrainingError(f"The training of {run.name} did not begin; train.log in its folder says why.")
+        time.sleep(0.05)
 
 
 def use_process(run: Run) -> subprocess.Popen[bytes]:

@@ -28,6 +28,7 @@ ORDER = [
     "prepare",
     "train",
     "evaluate",
+    "reproduce",
     "dashboard",
     "serve",
     "screen",

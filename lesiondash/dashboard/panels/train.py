@@ -55,6 +55,7 @@ class TrainPanel:
         elif kind == "use":
             self.use(message["name"])
         elif kind == "show":
+            run_named(message["name"]).story  # or it is said that there is none
             self._shown = run_named(message["name"])
         self.refresh()
 
@@ -65,11 +66,11 @@ class TrainPanel:
         architecture = Architecture(frangi=frangi, pool=pool)  # type: ignore[arg-type]  # it checks them
         settings = settings_of(model, architecture=architecture, steps=steps, batch=batch)
         run = run_named(default_name(settings))
-        self._shown = run
         if run.status["state"] == "done":
             self.state.say("These settings were trained before; this is the run.")
-            return
-        start_process(run, settings, self.store.collection.root, partial=self.store.partial)
+        else:
+            start_process(run, settings, self.store.collection.root, partial=self.store.partial)
+        self._shown = run
 
     def resume(self, name: str) -> None:
         """Go on with a run that is paused, or whose process has ended."""
@@ -77,8 +78,8 @@ class TrainPanel:
         if run.status["state"] == "paused":
             run.ask("go")
             return
-        self._shown, story = run, run.story
-        start_process(run, run.settings, self.store.collection.root, partial=bool(story.get("partial")))
+        start_process(run, run.settings, self.store.collection.root, partial=self.store.partial)
+        self._shown = run
 
     def use(self, name: str) -> None:
         """Make a run's encoder the one that searches: the index is made anew in a process of its own."""

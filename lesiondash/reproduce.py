@@ -1,0 +1,176 @@
+"""The paper's Table 1 again: eight trainings, each scored by a linear probe on types, beside the paper's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lesiondash.errors import CollectionError
+from lesiondash.images.collection import collect_crops
+from lesiondash.images.deeplesion import DeepLesion
+from lesiondash.learning.architecture import Architecture
+from lesiondash.learning.settings import PretrainSettings, settings_of
+from lesiondash.records import UNLABELLED, Lesion
+
+PAPER: dict[tuple[str, bool, bool], tuple[float, float]] = {
+    ("simclr", False, False): (64.52, 65.57),
+    ("simclr", True, False): (80.39, 78.93),
+    ("simclr", False, True): (69.24, 67.74),
+    ("simclr", True, True): (80.73, 77.83),
+    ("vae", False, False): (74.04, 68.83),
+    ("vae", True, False): (74.35, 75.79),
+    ("vae", False, True): (76.34, 73.78),
+    ("vae", True, True): (76.04, 75.24),
+}
+"""Accuracy and F1 in %, by model, Frangi and GeM (Qi et al. 2023, Table 1)."""
+SMALL_STEPS = 110
+FULL_EPOCHS = 1000
+SEEDS = (0, 1, 2)
+RESAMPLES = 2000
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the table: accuracy and macro F1 on the test split, in %, of each seed.
+
+    accuracy_interval: 95 %, of patients drawn anew with the seeds pooled.
+    """
+
+    model: str
+    frangi: bool
+    gem: bool
+    accuracy: tuple[float, ...]
+    f1: tuple[float, ...]
+    accuracy_interval: tuple[float, float]
+    steps: int
+
+
+def table1(
+    root: Path,
+    *,
+    full: bool = False,
+    seeds: Sequence[int] = SEEDS,
+    partial: bool = False,
+    use: str = "replace",
+    progress: Progress | None = None,
+) -> list[Cell]:
+    """Train the eight cells and score them; full is the paper's schedule, 1000 epochs at its rate.
+
+    use: how a cell with Frangi sees the response, in place of the image as the paper does, or as a "channel" beside it.
+    A cell's classifier is fitted to the vectors of labelled lesions outside of the test split, and touches that once.
+    Raises `CollectionError` where lesions of a type are missing to fit or to score.
+    """
+    collection = DeepLesion(root, partial=partial)
+    say = progress or (lambda step, done, total: None)
+    seen, held = _labelled(collection)
+    cells, total = [], len(PAPER) * len(seeds)
+    for model, frangi, gem in PAPER:
+        parts = []
+        for seed in seeds:
+            settings = cell_settings(model, frangi, gem, seed, full=full, use=use)
+            parts.append(_train_and_score(collection, settings, seen, held, full))
+            say("Train the cells of Table 1", len(cells) * len(seeds) + len(parts), total)
+        cells.append(_cell(model, frangi, gem, parts, held))
+    return cells
+
+
+def cell_settings(
+    model: str, frangi: bool, gem: bool, seed: int, *, full: bool = False, use: str = "replace"
+) -> PretrainSettings:
+    """Return the settings of a cell; the full schedule's number of steps is set when the collection is known."""
+    architecture = Architecture(frangi=use if frangi else "none", pool="gem" if gem else "average")  # type: ignore[arg-type]
+    own: dict[str, Any] = {"steps": SMALL_STEPS}
+    if full:
+        own = {"optimiser": "lars", "learning_rate": 0.05, "scaling": "linear", "loss": "nt_xent", "temperature": 0.5}
+    return settings_of(model, architecture=architecture, seed=seed, **own)  # type: ignore[arg-type]
+
+
+def as_table(cells: Sequence[Cell]) -> str:
+    """Return the cells as aligned text, the paper's numbers beside ours."""
+    lines = [
+        f"{'model':<7} {'Frangi':<6} {'GeM':<4} {'accuracy':>9} {'95 %':>13} {'F1':>6}   {'paper: accuracy':>15} {'F1':>6}"
+    ]
+    for cell in cells:
+        paper = PAPER[cell.model, cell.frangi, cell.gem]
+        low, high = cell.accuracy_interval
+        lines.append(
+            f"{cell.model:<7} {'yes' if cell.frangi else 'no':<6} {'yes' if cell.gem else 'no':<4} "
+            f"{np.mean(cell.accuracy):>9.2f} {f'{low:.1f} – {high:.1f}':>13} {np.mean(cell.f1):>6.2f}   "
+            f"{paper[0]:>15.2f} {paper[1]:>6.2f}"
+        )
+    lines.append(
+        f"Mean of {len(cells[0].accuracy)} seeds, {cells[0].steps:,} steps each. The paper's are of DeepLesion with its "
+        "own split and schedule: compare the order of the cells, not the numbers."
+    )
+    return "\n".join(lines)
+
+
+def _labelled(collection: DeepLesion) -> tuple[list[Lesion], list[Lesion]]:
+    known = [lesion for lesion in collection.lesions if lesion.type != UNLABELLED]
+    seen = [lesion for lesion in known if lesion.split != "test"]
+    held = [lesion for lesion in known if lesion.split == "test"]
+    if len({lesion.type for lesion in seen}) < 2 or not held:
+        raise CollectionError(f"{collection.root.name} has too few labelled lesions to fit and to score a classifier.")
+    return seen, held
+
+
+def _train_and_score(
+    collection: DeepLesion, settings: PretrainSettings, seen: list[Lesion], held: list[Lesion], full: bool
+) -> tuple[npt.NDArray[np.bool_], float, int]:
+    """Return which test lesions were told right, macro F1, and the number of steps."""
+    from sklearn.metrics import f1_score
+
+    from lesiondash.learning.classifier import LesionClassifier
+    from lesiondash.learning.dataset import steps_of_epochs, training_crops
+    from lesiondash.learning.pretrain import pretrain
+
+    if full:
+        settings = replace(settings, steps=steps_of_epochs(collection, settings, FULL_EPOCHS))
+    encoder = pretrain(training_crops(collection, settings), settings)
+    model = LesionClassifier.fit(
+        encoder.embed(collect_crops(collection, seen)),
+        [lesion.type for lesion in seen],
+        [lesion.patient_id for lesion in seen],
+    )
+    found = model.probabilities(encoder.embed(collect_crops(collection, held))).argmax(axis=1)
+    told, truth = [model.types[k] for k in found], [lesion.type for lesion in held]
+    f1 = 100 * float(f1_score(truth, told, average="macro"))
+    return np.array(told) == np.array(truth), f1, settings.steps
+
+
+def _cell(
+    model: str,
+    frangi: bool,
+    gem: bool,
+    parts: list[tuple[npt.NDArray[np.bool_], float, int]],
+    held: list[Lesion],
+) -> Cell:
+    right = np.stack([part[0] for part in parts])
+    low, high = patient_interval(right.mean(axis=0), [lesion.patient_id for lesion in held])
+    return Cell(
+        model,
+        frangi,
+        gem,
+        accuracy=tuple(100 * float(row.mean()) for row in right),
+        f1=tuple(part[1] for part in parts),
+        accuracy_interval=(100 * low, 100 * high),
+        steps=parts[0][2],
+    )
+
+
+def patient_interval(
+    values: npt.NDArray[np.floating[Any]], patients: Sequence[str], *, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """Return the 95 % interval of a mean over lesions, patients drawn with replacement: lesions of one are no sample."""
+    _, whose = np.unique(patients, return_inverse=True)
+    sums, counts = np.bincount(whose, values), np.bincount(whose)
+    drawn = np.random.default_rng(0).integers(len(counts), size=(resamples, len(counts)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
