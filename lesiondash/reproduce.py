@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.architecture import Architecture
 from lesiondash.learning.settings import PretrainSettings, settings_of
 from lesiondash.records import UNLABELLED, Lesion
+
+if TYPE_CHECKING:
+    from lesiondash.learning.dataset import TrainingCrops
 
 PAPER: dict[tuple[str, bool, bool], tuple[float, float]] = {
     ("simclr", False, False): (64.52, 65.57),
@@ -66,15 +69,22 @@ def table1(
     A cell's classifier is fitted to the vectors of labelled lesions outside of the test split, and touches that once.
     Raises `CollectionError` where lesions of a type are missing to fit or to score.
     """
+    from lesiondash.learning.dataset import steps_of_epochs, training_crops
+
     collection = DeepLesion(root, partial=partial)
     say = progress or (lambda step, done, total: None)
     seen, held = _labelled(collection)
-    cells, total = [], len(PAPER) * len(seeds)
+    cells: list[Cell] = []
+    total, crops = len(PAPER) * len(seeds), {}
     for model, frangi, gem in PAPER:
         parts = []
         for seed in seeds:
             settings = cell_settings(model, frangi, gem, seed, full=full, use=use)
-            parts.append(_train_and_score(collection, settings, seen, held, full))
+            if full:
+                settings = replace(settings, steps=steps_of_epochs(collection, settings, FULL_EPOCHS))
+            if frangi not in crops:
+                crops[frangi] = training_crops(collection, settings)
+            parts.append(_train_and_score(collection, crops[frangi], settings, seen, held))
             say("Train the cells of Table 1", len(cells) * len(seeds) + len(parts), total)
         cells.append(_cell(model, frangi, gem, parts, held))
     return cells
@@ -84,7 +94,8 @@ def cell_settings(
     model: str, frangi: bool, gem: bool, seed: int, *, full: bool = False, use: str = "replace"
 ) -> PretrainSettings:
     """Return the settings of a cell; the full schedule's number of steps is set when the collection is known."""
-    architecture = Architecture(frangi=use if frangi else "none", pool="gem" if gem else "average")  # type: ignore[arg-type]
+    response: Any = use if frangi else "none"
+    architecture = Architecture(frangi=response, pool="gem" if gem else "average")
     own: dict[str, Any] = {"steps": SMALL_STEPS}
     if full:
         own = {"optimiser": "lars", "learning_rate": 0.05, "scaling": "linear", "loss": "nt_xent", "temperature": 0.5}
@@ -121,18 +132,15 @@ def _labelled(collection: DeepLesion) -> tuple[list[Lesion], list[Lesion]]:
 
 
 def _train_and_score(
-    collection: DeepLesion, settings: PretrainSettings, seen: list[Lesion], held: list[Lesion], full: bool
+    collection: DeepLesion, data: TrainingCrops, settings: PretrainSettings, seen: list[Lesion], held: list[Lesion]
 ) -> tuple[npt.NDArray[np.bool_], float, int]:
     """Return which test lesions were told right, macro F1, and the number of steps."""
     from sklearn.metrics import f1_score
 
     from lesiondash.learning.classifier import LesionClassifier
-    from lesiondash.learning.dataset import steps_of_epochs, training_crops
     from lesiondash.learning.pretrain import pretrain
 
-    if full:
-        settings = replace(settings, steps=steps_of_epochs(collection, settings, FULL_EPOCHS))
-    encoder = pretrain(training_crops(collection, settings), settings)
+    encoder = pretrain(data, settings)
     model = LesionClassifier.fit(
         encoder.embed(collect_crops(collection, seen)),
         [lesion.type for lesion in seen],
@@ -167,7 +175,7 @@ def _cell(
 def patient_interval(
     values: npt.NDArray[np.floating[Any]], patients: Sequence[str], *, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over lesions, patients drawn with replacement: lesions of one are no sample."""
+    """Return the 95 % interval of a mean over lesions, with patients drawn anew: lesions of one are alike."""
     _, whose = np.unique(patients, return_inverse=True)
     sums, counts = np.bincount(whose, values), np.bincount(whose)
     drawn = np.random.default_rng(0).integers(len(counts), size=(resamples, len(counts)))

@@ -55,8 +55,7 @@ class TrainPanel:
         elif kind == "use":
             self.use(message["name"])
         elif kind == "show":
-            run_named(message["name"]).story  # or it is said that there is none
-            self._shown = run_named(message["name"])
+            self.show(message["name"])
         self.refresh()
 
     def start(self, model: str, frangi: str, pool: str, steps: int, batch: int) -> None:
@@ -87,6 +86,13 @@ class TrainPanel:
             raise TrainingError("The index is being made already; wait until it is.")
         self._use = use_process(run_named(name))
         self.state.say("Embedding the collection with this encoder; the page says when to reload it.")
+
+    def show(self, name: str) -> None:
+        """Show another run."""
+        run = run_named(name)
+        if not (run.folder / "run.json").is_file():
+            raise TrainingError(f"There is no training {name!r} to show.")
+        self._shown = run
 
     def close(self) -> None:
         """Stop watching."""
