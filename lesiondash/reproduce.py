@@ -104,9 +104,8 @@ def cell_settings(
 
 def as_table(cells: Sequence[Cell]) -> str:
     """Return the cells as aligned text, the paper's numbers beside ours."""
-    lines = [
-        f"{'model':<7} {'Frangi':<6} {'GeM':<4} {'accuracy':>9} {'95 %':>13} {'F1':>6}   {'paper: accuracy':>15} {'F1':>6}"
-    ]
+    head = ("model", "Frangi", "GeM", "accuracy", "95 %", "F1", "paper: accuracy", "F1")
+    lines = ["{:<7} {:<6} {:<4} {:>9} {:>13} {:>6}   {:>15} {:>6}".format(*head)]
     for cell in cells:
         paper = PAPER[cell.model, cell.frangi, cell.gem]
         low, high = cell.accuracy_interval
@@ -116,8 +115,8 @@ def as_table(cells: Sequence[Cell]) -> str:
             f"{paper[0]:>15.2f} {paper[1]:>6.2f}"
         )
     lines.append(
-        f"Mean of {len(cells[0].accuracy)} seeds, {cells[0].steps:,} steps each. The paper's are of DeepLesion with its "
-        "own split and schedule: compare the order of the cells, not the numbers."
+        f"Mean of {len(cells[0].accuracy)} seeds, {cells[0].steps:,} steps each. The paper's are of DeepLesion with "
+        "its own split and schedule: compare the order of the cells, not the numbers."
     )
     return "\n".join(lines)
 

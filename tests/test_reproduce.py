@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lesiondash import reproduce
+from lesiondash.errors import CollectionError
+from lesiondash.images.deeplesion import DeepLesion
+
+
+def thinned(root: Path, partial: bool = False) -> DeepLesion:
+    """The demonstration with every tenth lesion, so that a cell takes seconds."""
+    found = DeepLesion(root, partial=partial)
+    found.lesions = found.lesions[::10]
+    return found
+
+
+def test_cells_are_trained_and_set_beside_the_papers(demonstration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reproduce, "DeepLesion", thinned)
+    monkeypatch.setattr(reproduce, "SMALL_STEPS", 2)
+    two = {key: reproduce.PAPER[key] for key in [("simclr", True, True), ("vae", False, False)]}
+    monkeypatch.setattr(reproduce, "PAPER", two)
+    told: list[tuple[int, int]] = []
+    cells = reproduce.table1(
+        demonstration / "demo", seeds=(0, 1), progress=lambda step, done, total: told.append((done, total))
+    )
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    for cell in cells:
+        assert len(cell.accuracy) == len(cell.f1) == 2
+        low, high = cell.accuracy_interval
+        assert 0 <= low <= np.mean(cell.accuracy) <= high <= 100
+        assert np.mean(cell.accuracy) > 12.5  # chance of eight types
+    text = reproduce.as_table(cells)
+    assert "80.73" in text
+    assert "74.04" in text
+    assert "2 seeds" in text
+
+
+def test_every_cell_is_what_its_name_says() -> None:
+    for model, frangi, gem in reproduce.PAPER:
+        settings = reproduce.cell_settings(model, frangi, gem, 3)
+        assert settings.model == model
+        assert settings.architecture.frangi == ("replace" if frangi else "none")
+        assert settings.architecture.pool == ("gem" if gem else "average")
+        assert settings.seed == 3
+    full = reproduce.cell_settings("simclr", True, False, 0, full=True, use="channel")
+    assert (full.learning_rate, full.weight_decay, full.optimiser) == (0.05, 1e-5, "lars")
+    assert full.architecture.frangi == "channel"
+
+
+def test_interval_widens_with_lesions_of_few_patients() -> None:
+    values = np.random.default_rng(0).random(200) < 0.6
+    many = reproduce.patient_interval(values.astype(float), [str(k) for k in range(200)])
+    low, high = many
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.24 / 200), rel=0.15)
+    ordered = np.sort(values).astype(float)  # all lesions of a patient alike: eight answers, not 200
+    few = reproduce.patient_interval(ordered, [str(k // 25) for k in range(200)])
+    assert few[1] - few[0] > 2 * (high - low)
+
+
+def test_too_few_labels_are_said(demonstration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def training_only(root: Path, partial: bool = False) -> DeepLesion:
+        found = thinned(root, partial)
+        found.lesions = tuple(lesion for lesion in found.lesions if lesion.split == "train")
+        return found
+
+    monkeypatch.setattr(reproduce, "DeepLesion", training_only)
+    with pytest.raises(CollectionError, match="too few labelled"):
+        reproduce.table1(demonstration / "demo")
