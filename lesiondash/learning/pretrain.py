@@ -77,6 +77,7 @@ def pretrain(
     settle_statistics(net, data.hu, data.responses, settings.architecture, settings.seed)
     encoder = Encoder(net, make_header(settings.architecture, **_story(settings, data)), world.device)
     monitor.finish(encoder)
+    world.leave()
     return encoder
 
 
