@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -59,9 +60,8 @@ class World:
         """Return every process's rows, in the order of the processes; gradients flow back to where they came from."""
         if self.size == 1:
             return part
-        from torch.distributed.nn.functional import all_gather
-
-        return torch.cat(list(all_gather(part)))  # type: ignore[no-untyped-call]
+        gathered: Tensor = _Gather.apply(part)
+        return gathered
 
     def agree(self, flag: bool) -> bool:
         """Whether any process says so."""
@@ -72,6 +72,43 @@ class World:
         return bool(said.item())
 
 
+class _Gather(torch.autograd.Function):
+    """Everybody's rows, one after another; backward, everybody's gradients for the own rows."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        parts = [torch.empty_like(part) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, part.contiguous())
+        ctx.rows = len(part)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        summed = gradient.contiguous()
+        dist.all_reduce(summed)
+        start = ctx.rows * dist.get_rank()
+        return summed[start : start + ctx.rows]
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over everybody; backward, the sum of everybody's gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient.contiguous())
+
+
+def _total(values: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(values)
+    return total
+
+
 class JointBatchNorm(_BatchNorm):
     """Batch normalisation over the joint batch on CPUs, for which torch's `SyncBatchNorm` has no kernel.
 
@@ -80,18 +117,16 @@ class JointBatchNorm(_BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (n, c, …) by the mean and variance of every process's rows."""
-        from torch.distributed.nn.functional import all_reduce
-
         if not self.training:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         axes = [0, *range(2, x.ndim)]
         values = x.float()
         count = values.new_full((1,), values.numel() / values.shape[1])
-        sums = all_reduce(torch.cat([values.sum(axes), count]))  # type: ignore[no-untyped-call]
+        sums = _total(torch.cat([values.sum(axes), count]))
         total, shape = sums[-1], [1, -1] + [1] * (x.ndim - 2)
         mean = sums[:-1] / total
         centred = values - mean.view(shape)  # before squaring: the difference of two large sums would lose digits
-        variance = all_reduce(centred.square().sum(axes)) / total  # type: ignore[no-untyped-call]
+        variance = _total(centred.square().sum(axes)) / total
         self._follow(mean.detach(), (variance * total / (total - 1)).detach())
         scale = self.weight * torch.rsqrt(variance + self.eps)
         normalised: Tensor = (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
