@@ -25,7 +25,7 @@ from lesiondash.frangi.response import frangi_filter
 from lesiondash.images.crops import CONTEXT, CROP_PX, MIN_SIDE_MM
 from lesiondash.learning.architecture import DEFAULT_WINDOWS, Architecture, Windows
 from lesiondash.learning.checkpoint import FINGERPRINT_KEY, HEADER_KEY
-from lesiondash.learning.network import EMBEDDING_DIM, LesionNet, best_device, build_net, window_channels
+from lesiondash.learning.network import EMBEDDING_DIM, LesionNet, best_device, build_net, folded, window_channels
 
 FORMAT_VERSION = 1
 HU_LIMIT = 32768.0
@@ -68,6 +68,7 @@ class Encoder:
         net = net.to(self._device).to(memory_format=torch.channels_last)
         self._net = net.eval().requires_grad_(False)
         self._fingerprint = _fingerprint(self._net.state_dict())
+        self._folded = folded(self._net).to(memory_format=torch.channels_last)
 
     @classmethod
     def untrained(
@@ -144,7 +145,7 @@ class Encoder:
             for start in range(0, len(array), step):
                 part = array[start : start + step].clip(-HU_LIMIT, HU_LIMIT).astype(np.float32)
                 x = self.inputs(part).contiguous(memory_format=torch.channels_last)
-                vectors[start : start + step] = self._net(x).cpu().numpy()
+                vectors[start : start + step] = self._folded(x).cpu().numpy()
         return vectors
 
     def inputs(self, crops_hu: npt.NDArray[np.float32]) -> Tensor:
@@ -175,6 +176,34 @@ class Encoder:
     def windows(self) -> Windows:
         """The (low, high) windows of the input channels, in HU."""
         return self._architecture.windows
+
+    def export_onnx(self, path: str | Path) -> None:
+        """Write the network as ONNX, for inference without torch.
+
+        Its input is (n, channels, 64, 64) as `inputs` makes it, its output (n, 512). Raises `EncoderError` where the
+        packages of `lesiondash[onnx]` are missing or the file cannot be written.
+        """
+        try:
+            import onnx  # noqa: F401 - torch's exporter needs both
+            import onnxscript  # noqa: F401
+        except ImportError:
+            raise EncoderError("ONNX needs packages that are not installed; install lesiondash[onnx].") from None
+        example = torch.zeros(2, self._architecture.channels, CROP_PX, CROP_PX, device=self._device)
+        count = torch.export.Dim("n")
+        program = torch.onnx.export(
+            self._folded,
+            (example,),
+            input_names=["views"],
+            output_names=["vectors"],
+            dynamic_shapes=({0: count},),
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        try:
+            program.save(str(path), external_data=False)
+        except OSError as error:
+            raise EncoderError(f"The encoder could not be written to {path}: {error.strerror}.") from error
 
     def network(self) -> LesionNet:
         """Return a copy of the network that can be trained further."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lesiondash.learning.architecture import Architecture
-from lesiondash.learning.resnet import resnet18_trunk
+from lesiondash.learning.resnet import BasicBlock, resnet18_trunk
 
 EMBEDDING_DIM = 512
 
@@ -106,3 +108,18 @@ def bfloat16_is_fast(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported())
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name up to torch 2.15
     return supported is not None and bool(supported())
+
+
+def folded(net: LesionNet) -> LesionNet:
+    """Return a copy for inference whose batch norms are part of the convolutions before them: the same vectors."""
+    copy = deepcopy(net).eval()
+    for block in [each for each in copy.modules() if isinstance(each, BasicBlock)]:
+        for weights, statistics in (("conv1", "bn1"), ("conv2", "bn2")):
+            setattr(block, weights, fuse_conv_bn_eval(getattr(block, weights), getattr(block, statistics)))
+            setattr(block, statistics, nn.Identity())
+    for layers in [each for each in copy.modules() if isinstance(each, nn.Sequential)]:
+        for k in range(len(layers) - 1):
+            conv, norm = layers[k], layers[k + 1]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                layers[k], layers[k + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    return copy

@@ -10,11 +10,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from lesiondash.errors import EncoderError
-from lesiondash.learning.architecture import DEFAULT_WINDOWS
+from lesiondash.learning.architecture import DEFAULT_WINDOWS, Architecture
 from lesiondash.learning.encoder import HEADER_KEY, Encoder
-from lesiondash.learning.network import GeM, window_channels
+from lesiondash.learning.network import GeM, build_net, folded, window_channels
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,18 @@ def test_vector_does_not_depend_on_its_batch(encoder: Encoder, crops: np.ndarray
     alone = np.concatenate([encoder.embed(crop) for crop in crops])
     np.testing.assert_allclose(together[:5], alone, atol=1e-5)
     np.testing.assert_allclose(together[-5:], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "pool", "cifar"])
+def test_folded_batch_norms_give_the_same_vectors(stem: Any) -> None:
+    net = build_net(Architecture(stem=stem), seed=0)
+    for module in net.modules():  # as after training: no norm is the identity
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.running_mean, module.running_var, module.weight.data, module.bias.data):
+                tensor.uniform_(0.3, 1.5)  # type: ignore[union-attr]
+    x, small = torch.rand(4, 3, 64, 64), folded(net)
+    torch.testing.assert_close(small(x), net.eval()(x), atol=1e-5, rtol=1e-4)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in small.modules())
 
 
 def test_order_of_crops_is_the_order_of_vectors(encoder: Encoder, crops: np.ndarray) -> None:
@@ -240,3 +253,14 @@ def test_fingerprint_is_read_without_torch(tmp_path: Path) -> None:
     (tmp_path / "b.safetensors").write_bytes(b"not a checkpoint")
     assert fingerprint_of(tmp_path / "b.safetensors") is None
     assert fingerprint_of(tmp_path / "absent.safetensors") is None
+
+
+def test_onnx_gives_the_same_vectors_without_torch(encoder: Encoder, crops: np.ndarray, tmp_path: Path) -> None:
+    import onnxruntime
+
+    path = tmp_path / "encoder.onnx"
+    encoder.export_onnx(path)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for count in (1, 5):
+        views = encoder.inputs(crops[:count, None]).numpy()
+        np.testing.assert_allclose(session.run(None, {"views": views})[0], encoder.embed(crops[:count]), atol=1e-5)
