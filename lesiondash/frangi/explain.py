@@ -92,7 +92,7 @@ def _terms(
         s=s,
         plate=-math.expm1(-rate(params.alpha) * ra * ra) * gain(params),
         blob=math.exp(-rate(params.beta) * rb * rb),
-        structure=-math.expm1(-rate(float(params.gamma)) * s * s),
+        structure=-math.expm1(-rate(params.gamma) * s * s),
         gated=not right,
         response=response,
     )

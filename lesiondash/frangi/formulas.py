@@ -42,14 +42,20 @@ def _is_number(value: Any) -> bool:
     return real and math.isfinite(value)
 
 
-def rate(width: float) -> float:
+def rate(width: float | str) -> float:
     """Return 1/2w², kept within float32: neither 0 nor infinite."""
-    return 0.5 / min(max(width, 1e-15), 1e15) ** 2
+    # A numpy integer or half would be squared, and overflow, in its own kind.
+    return 0.5 / min(max(float(width), 1e-15), 1e15) ** 2
 
 
 def gain(params: FrangiParams) -> float:
     """Return what the formula multiplies by: 1, or one over the largest value that alpha allows."""
     return -1 / math.expm1(-rate(params.alpha)) if params.normalise else 1.0
+
+
+def full(params: FrangiParams) -> float:
+    """Return the largest value of the first factor, gain included: its value at R_A = 1."""
+    return 1.0 if params.normalise else -math.expm1(-rate(params.alpha))
 
 
 def response_of(first: Array | None, small: Array, big: Array, params: FrangiParams) -> Array:
@@ -73,7 +79,7 @@ def response_of(first: Array | None, small: Array, big: Array, params: FrangiPar
     if first is not None:
         square = square + first * first
         r1 = xp.where(right, abs(first), xp.zeros_like(m3)) / safe
-    structure = 1 - xp.exp(-rate(float(params.gamma)) * square)
+    structure = 1 - xp.exp(-rate(params.gamma) * square)
     if params.formula == "objectness":
         return structure * right * _objectness(first, small, r1, r2, params)
     if params.formula == "strict":
@@ -85,8 +91,7 @@ def _shape(r1: Array, r2: Array, params: FrangiParams) -> Array:
     """Return the first two factors from r1 = |λ1|/m3 and r2 = |λ2|/m3."""
     xp, rho = namespace(r2), params.rho
     if rho == 1:  # R_A = 1 and R_B = r2
-        full = 1.0 if params.normalise else -math.expm1(-rate(params.alpha))
-        return full * xp.exp(-rate(params.beta) * (r2 * r2))
+        return full(params) * xp.exp(-rate(params.beta) * (r2 * r2))
     ra = r2 + rho * (1 - r2)
     m1 = r1 + rho * (r2 - r1)
     positive = ra > 0

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lesiondash.errors import FilterError
 from lesiondash.frangi.backend import fetch, kernels, place
 from lesiondash.frangi.eigenvalues import Array, Eigenvalues, namespace
-from lesiondash.frangi.formulas import check_params, gain, rate, response_of
+from lesiondash.frangi.formulas import check_params, full, gain, rate, response_of
 from lesiondash.frangi.hessian import HessianStack, Setting, piece_eigenvalues, scale_spaces
 from lesiondash.frangi.inputs import checked_image, checked_sigmas, checked_spacing
 from lesiondash.records import FloatArray, FrangiParams, FrangiResult
@@ -197,10 +197,10 @@ def _blocks(values: Array) -> list[slice]:
 
 
 def _constants(params: FrangiParams) -> tuple[float, ...]:
-    """Return sign of the structures, rho, gain and the three rates, as the compiled kernels take them."""
+    """Return sign of the structures, rho, gain, full and the three rates, as the compiled kernels take them."""
     sign = {"bright": 1.0, "dark": -1.0, "both": 0.0}[params.polarity]
-    rates = [rate(float(width)) for width in (params.alpha, params.beta, params.gamma)]
-    return sign, params.rho, gain(params), *rates
+    rates = [rate(width) for width in (params.alpha, params.beta, params.gamma)]
+    return sign, params.rho, gain(params), full(params), *rates
 
 
 def _to_unit_norm(pixels: FloatArray, setting: Setting) -> FloatArray:
