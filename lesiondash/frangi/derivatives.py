@@ -19,7 +19,7 @@ from lesiondash.records import FloatArray
 
 TRUNCATE = 6.0
 """Kernel radius in standard deviations."""
-MAX_SIGMA_PX = 1000.0
+MIN_SIGMA_PX, MAX_SIGMA_PX = 1e-3, 1000.0
 BLOCK_PX = 64
 """Rows of a band that go into one product: more waste flops on zeros, fewer starve the matrix product."""
 SPECTRAL_CUT = 5.92
@@ -38,12 +38,26 @@ class Rows:
     weights: FloatArray
 
 
+def check_sigma(sigma_px: float) -> None:
+    """Raise `FilterError` for a scale outside of `MIN_SIGMA_PX` to `MAX_SIGMA_PX`."""
+    if sigma_px > MAX_SIGMA_PX:
+        raise FilterError(
+            f"The scale is {sigma_px:g} pixels, more than {MAX_SIGMA_PX:g}; take smaller sigmas or check the spacing."
+        )
+    if not sigma_px >= MIN_SIGMA_PX:
+        raise FilterError(
+            f"The scale is {sigma_px:g} pixels, less than {MIN_SIGMA_PX:g}; take larger sigmas or check the spacing."
+        )
+
+
 def gaussian_derivatives(sigma_px: float) -> Kernels:
     """Return sampled Gaussian kernels of derivative order 0, 1 and 2, each (2r + 1,) with r = ceil(6 σ).
 
     Their moments are corrected: h0 sums to 1, h1 maps x to 1, h2 maps 1 to 0 and x² to 2. Second derivatives
-    of polynomials up to degree 3 are exact at every σ > 0, where plain sampling errs below σ = 1.
+    of polynomials up to degree 3 are exact at every σ, where plain sampling errs below σ = 1.
+    Raises `FilterError` for a scale outside of `MIN_SIGMA_PX` to `MAX_SIGMA_PX`.
     """
+    check_sigma(sigma_px)
     radius = math.ceil(TRUNCATE * sigma_px)
     k = np.arange(-radius, radius + 1, dtype=np.float64)
     h0 = np.exp(-0.5 * (k / sigma_px) ** 2)
@@ -61,17 +75,13 @@ def derivative_operators(size: int, sigma_px: float, dtype: npt.DTypeLike = np.f
     """Return σ^o times the derivative of order o along an axis of `size` pixels, as matrices (3, size, size).
 
     The border is part of the matrix: columns are folded by reflection, as often as a wide kernel needs.
-    Raises `FilterError` for a scale beyond `MAX_SIGMA_PX`.
+    Raises `FilterError` for a scale outside of `MIN_SIGMA_PX` to `MAX_SIGMA_PX`.
     """
     return _rows(size, sigma_px, slice(0, size), slice(0, size)).astype(dtype)
 
 
 def _rows(size: int, sigma_px: float, rows: slice, columns: slice) -> npt.NDArray[np.float64]:
     """Return part of the operators, (3, rows, columns), outside of which `rows` hold zeros only."""
-    if sigma_px > MAX_SIGMA_PX:
-        raise FilterError(
-            f"The scale is {sigma_px:g} pixels, more than {MAX_SIGMA_PX:g}; take smaller sigmas or check the spacing."
-        )
     kernels = gaussian_derivatives(sigma_px)
     radius = len(kernels[0]) // 2
     height, width = rows.stop - rows.start, columns.stop - columns.start

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from dataclasses import replace
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
 from lesiondash.errors import FilterError
 from lesiondash.frangi.eigenvalues import Array, namespace
-from lesiondash.frangi.inputs import checked_sigmas
+from lesiondash.frangi.inputs import checked_sigmas, is_number
 from lesiondash.records import Formula, FrangiParams
 
 POLARITIES = ("bright", "dark", "both")
@@ -24,22 +25,17 @@ def check_params(params: FrangiParams) -> None:
         value = getattr(params, name)
         if name == "gamma" and isinstance(value, str) and value == "auto":
             continue
-        if not (_is_number(value) and value > 0):
+        if not (is_number(value) and value > 0):
             choice = " or 'auto'" if name == "gamma" else ""
-            raise FilterError(f"{name} is {value!r}; give a number above 0{choice}.")
-    if not (_is_number(params.rho) and 0 <= params.rho <= 1):
-        raise FilterError(f"rho is {params.rho!r}; give a number from 0 to 1.")
+            raise FilterError(f"{name} is {reprlib.repr(value)}; give a number above 0{choice}.")
+    if not (is_number(params.rho) and 0 <= params.rho <= 1):
+        raise FilterError(f"rho is {reprlib.repr(params.rho)}; give a number from 0 to 1.")
     if params.polarity not in POLARITIES:
-        raise FilterError(f"The polarity is {params.polarity!r}; choose one of {', '.join(POLARITIES)}.")
+        raise FilterError(f"The polarity is {reprlib.repr(params.polarity)}; choose one of {', '.join(POLARITIES)}.")
     if params.formula not in FORMULAS:
-        raise FilterError(f"The formula is {params.formula!r}; choose one of {', '.join(FORMULAS)}.")
+        raise FilterError(f"The formula is {reprlib.repr(params.formula)}; choose one of {', '.join(FORMULAS)}.")
     if not isinstance(params.normalise, bool | np.bool_):
-        raise FilterError(f"normalise is {params.normalise!r}; give True or False.")
-
-
-def _is_number(value: Any) -> bool:
-    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return real and math.isfinite(value)
+        raise FilterError(f"normalise is {reprlib.repr(params.normalise)}; give True or False.")
 
 
 def rate(width: float | str) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.frangi.backend import fetch, kernels, place
+from lesiondash.frangi.derivatives import check_sigma
 from lesiondash.frangi.eigenvalues import Array, Eigenvalues, eigenvalues
 from lesiondash.frangi.inputs import checked_image, checked_sigmas, checked_spacing
 from lesiondash.frangi.interpolation import interpolate
@@ -128,9 +129,14 @@ class Setting:
 
 
 def scale_spaces(pixels: FloatArray, setting: Setting) -> Iterator[tuple[slice, ScaleSpace]]:
-    """Yield the images, a chunk of a batch (n, h, w) or a whole volume (z, y, x), and their scale space."""
+    """Yield the images, a chunk of a batch (n, h, w) or a whole volume (z, y, x), and their scale space.
+
+    Raises `FilterError` for a scale that is too small or too large in pixels.
+    """
     device = setting.device
     sigmas_px = tuple(tuple(sigma / step for step in setting.spacing_mm) for sigma in setting.sigmas)
+    for sigma_px in (each for one in sigmas_px for each in one):
+        check_sigma(sigma_px)
     if setting.ndim == 3:
         yield slice(0, len(pixels)), ScaleSpace(place(pixels, device), sigmas_px, device)
         return

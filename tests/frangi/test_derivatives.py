@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from lesiondash.errors import FilterError
 from lesiondash.frangi.derivatives import (
+    MIN_SIGMA_PX,
     cosines,
     derivative_operators,
     frequencies,
@@ -15,6 +18,9 @@ from lesiondash.frangi.derivatives import (
     spectral_operators,
     spectral_pays,
 )
+from lesiondash.frangi.hessian import HessianStack
+from lesiondash.frangi.response import frangi_filter
+from lesiondash.records import FrangiParams
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.3, 0.7, 1, 2.2, 9])
@@ -79,3 +85,23 @@ def test_wide_kernels_are_left_to_cosines() -> None:
 def test_refuses_a_scale_beyond_reason() -> None:
     with pytest.raises(FilterError, match="2000 pixels"):
         derivative_operators(8, 2000)
+    with pytest.raises(FilterError, match="less than 0.001"):
+        derivative_operators(8, 1e-170)
+    assert np.isfinite(derivative_operators(8, MIN_SIGMA_PX)).all()
+
+
+@pytest.mark.parametrize("formula", ["promotion", "skimage"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("sigma", [1e7, 1e308, 1e-3 / 2, 1e-170])
+def test_every_path_refuses_a_scale_beyond_reason(sigma: float, ndim: int, dtype: Any, formula: Any) -> None:
+    image = np.random.default_rng(0).random((3, 8, 9))
+    params = FrangiParams(sigmas=(1.0, sigma), formula=formula)
+    with pytest.raises(FilterError, match="The scale is"):
+        frangi_filter(image, params, ndim=ndim, dtype=dtype)
+
+
+def test_the_bounds_of_a_scale_are_in_pixels() -> None:
+    for spacing, words in ((1e-5, "more than"), (1e5, "less than"), (1e-320, "more than")):
+        with pytest.raises(FilterError, match=words):
+            HessianStack.compute(np.eye(9), (0.5,), spacing_mm=(1, spacing), tolerance=1e-3)

@@ -52,6 +52,24 @@ def test_settings_come_back_the_same(params: FrangiParams) -> None:
     assert from_link("?" + to_link(params)) == params
 
 
+def test_numbers_of_numpy_are_said_as_pythons() -> None:
+    plain = FrangiParams(alpha=1.0, beta=0.25, gamma=0.5, sigmas=(1.0, 2.0, 4.0), rho=1.0, normalise=True)
+    same = FrangiParams(
+        alpha=np.int8(1),  # type: ignore[arg-type]
+        beta=np.float64(0.25),
+        gamma=np.float32(0.5),  # type: ignore[arg-type]
+        sigmas=np.array([1, 2, 4]),  # type: ignore[arg-type]
+        rho=1,
+        polarity=np.str_("bright"),  # type: ignore[arg-type]
+        normalise=np.bool_(True),  # type: ignore[arg-type]
+    )
+    assert same == plain
+    assert hash(same) == hash(plain)
+    for say in (to_yaml, to_link, to_python):
+        assert say(same) == say(plain)
+    assert "np." not in to_link(FrangiParams(sigmas=[np.float64(1.5), np.float32(2.5)]))  # type: ignore[arg-type]
+
+
 def test_presets_are_valid_named_and_explained() -> None:
     assert list(PRESETS) == list(MEANINGS)
     assert len(set(PRESETS.values())) == len(PRESETS)
