@@ -178,9 +178,7 @@ def crops_digest(crops_hu: npt.NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def filtered_path(
-    folder: Path, params: FrangiParams, window: Window, lesion_ids: Sequence[str], digest: str
-) -> Path:
+def filtered_path(folder: Path, params: FrangiParams, window: Window, lesion_ids: Sequence[str], digest: str) -> Path:
     """Return where responses are kept: one file for each setting, window, list of lesions and `crops_digest`."""
     text = json.dumps([to_yaml(params), asdict(window), list(lesion_ids), digest])
     return folder / f"frangi-{hashlib.sha256(text.encode()).hexdigest()[:12]}.safetensors"

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import reprlib
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from lesiondash.errors import FilterError
-from lesiondash.frangi.eigenvalues import Array, namespace
+from lesiondash.frangi.eigenvalues import Array, namespace, squared_norm
 from lesiondash.frangi.inputs import checked_sigmas, is_number
 from lesiondash.records import Formula, FrangiParams
 
 POLARITIES = ("bright", "dark", "both")
 FORMULAS: tuple[str, ...] = get_args(Formula)
+
+FLOAT32_GAMMA = 1e-5
+"""Below this the Hessians' rounding in float32, some 1e-8 of the contrast, is no longer small beside gamma."""
 
 
 def check_params(params: FrangiParams) -> None:
@@ -38,6 +42,12 @@ def check_params(params: FrangiParams) -> None:
         raise FilterError(f"normalise is {reprlib.repr(params.normalise)}; give True or False.")
 
 
+def needed_dtype(params: FrangiParams, dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Return the dtype to compute in: the one given, or float64 for a gamma below `FLOAT32_GAMMA`."""
+    fine = params.gamma != "auto" and params.gamma < FLOAT32_GAMMA
+    return np.dtype(np.float64 if fine else dtype)
+
+
 def rate(width: float | str) -> float:
     """Return 1/2w², kept within float32: neither 0 nor infinite."""
     # A numpy integer or half would be squared, and overflow, in its own kind.
@@ -58,7 +68,8 @@ def response_of(first: Array | None, small: Array, big: Array, params: FrangiPar
     """Return the response of one scale, in [0, 1]; its arrays all of one shape, λ1 = 0 where `first` is None.
 
     params.gamma is a number here. Formulas: "promotion" and "strict" as `response.respond` says; "objectness" the
-    larger of blob and plate after Antiga 2007 (Insight Journal 175), in the image's own dimension D:
+    larger of blob and plate after Antiga 2007 (Insight Journal 175), in the image's own dimension D, without rho and
+    normalise:
 
         blob 1 − exp(−R_A²/2α²), R_A = |λ_1|/√|λ_2 λ_3| (D = 3) or |λ_2|/|λ_3| (D = 2), all of one sign;
         plate exp(−R_B²/2β²), R_B = |λ2|/|λ3|; each times 1 − exp(−S²/2γ²).
@@ -70,12 +81,10 @@ def response_of(first: Array | None, small: Array, big: Array, params: FrangiPar
     m3 = {"bright": -big, "dark": big, "both": abs(big)}[params.polarity]
     right = m3 > 0
     safe = xp.where(right, m3, xp.ones_like(m3))
-    square = small * small + big * big
     r1, r2 = 0.0, xp.where(right, abs(small), xp.zeros_like(m3)) / safe
     if first is not None:
-        square = square + first * first
         r1 = xp.where(right, abs(first), xp.zeros_like(m3)) / safe
-    structure = 1 - xp.exp(-rate(params.gamma) * square)
+    structure = 1 - xp.exp(-rate(params.gamma) * squared_norm((first, small, big)))
     if params.formula == "objectness":
         return structure * right * _objectness(first, small, r1, r2, params)
     if params.formula == "strict":

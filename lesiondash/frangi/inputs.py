@@ -91,14 +91,16 @@ def is_number(value: Any) -> bool:
 
 
 def _as_array(image: npt.ArrayLike) -> npt.NDArray[Any]:
-    if np.ma.isMaskedArray(image) and np.ma.getmaskarray(image).any():  # type: ignore[no-untyped-call]
+    if np.ma.isMaskedArray(image) and np.ma.getmaskarray(image).any():
         raise FilterError("The image has masked pixels, which the filter cannot leave out; fill them first.")
     try:
         return np.asarray(image)
     except ValueError as error:
         raise FilterError("The image is not a rectangle of numbers; give an array (h, w) or (n, h, w).") from error
     except (TypeError, RuntimeError) as error:  # a tensor with a gradient, on a device or in bfloat16
-        raise FilterError(f"The image cannot be read as a numpy array ({str(error).splitlines()[0]}); convert it to one.") from error
+        raise FilterError(
+            f"The image cannot be read as a numpy array ({str(error).splitlines()[0]}); convert it to one."
+        ) from error
 
 
 def checked_sigmas(sigmas: Sequence[float]) -> tuple[float, ...]:
@@ -132,3 +134,16 @@ def checked_spacing(spacing_mm: Sequence[float] | None, ndim: int = 2) -> tuple[
         text = ", ".join(f"{step:g}" for step in steps)
         raise FilterError(f"The spacing ({text}) mm is not above 0; give {form} in mm.")
     return steps
+
+
+def checked_tolerance(tolerance: float | None, ndim: int = 2) -> float | None:
+    """Return the tolerance as a float; raises `FilterError` unless it is above 0, or None, as a volume's must be."""
+    if tolerance is None:
+        return None
+    if not (is_number(tolerance) and tolerance > 0):
+        raise FilterError(
+            f"The tolerance is {reprlib.repr(tolerance)}; give a number above 0, or None to compute every scale."
+        )
+    if ndim == 3:
+        raise FilterError(f"Every scale of a volume is computed, not within {tolerance:g}; give tolerance=None.")
+    return float(tolerance)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lesiondash.errors import FilterError
+from lesiondash.frangi import derivatives
 from lesiondash.frangi.derivatives import (
     MIN_SIGMA_PX,
     cosines,
@@ -82,10 +84,23 @@ def test_wide_kernels_are_left_to_cosines() -> None:
     assert spectral_pays((64, 64), (3, 3))
 
 
+def test_operators_are_kept_within_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derivatives, "_kept", OrderedDict())
+    assert row_blocks(64, 2.5, "<f8") is row_blocks(64, 2.5, "<f8")
+    assert spectral_operators(64, 2.5, "<f4") is spectral_operators(64, 2.5, "<f4")
+    monkeypatch.setattr(derivatives, "OPERATOR_BYTES", 1_000_000)
+    for size in (200, 300, 400):
+        for dtype in (np.float32, np.float64):
+            HessianStack.compute(np.ones((size, size + 9)), (1.0, 3.0, 9.0), dtype=dtype)
+    assert 0 < sum(size for _, size in derivatives._kept.values()) <= 1_000_000
+    last = spectral_operators(100, 4.0, "<f4")
+    assert spectral_operators(100, 4.0, "<f4") is last
+
+
 def test_refuses_a_scale_beyond_reason() -> None:
     with pytest.raises(FilterError, match="2000 pixels"):
         derivative_operators(8, 2000)
-    with pytest.raises(FilterError, match="less than 0.001"):
+    with pytest.raises(FilterError, match=r"less than 0\.001"):
         derivative_operators(8, 1e-170)
     assert np.isfinite(derivative_operators(8, MIN_SIGMA_PX)).all()
 
