@@ -33,16 +33,20 @@ def skimage_frangi(
     spacing_mm: Sequence[float] | None = None,
     ndim: int = 2,
     dtype: npt.DTypeLike = np.float64,
+    tolerance: float | None = None,
     per_scale: bool = False,
 ) -> FrangiResult:
     """Return what `skimage.filters.frangi` 0.26 returns for these alpha, beta, gamma, sigmas and polarity.
 
     image: (h, w), (n, h, w) or, with `ndim=3`, (z, y, x); not rescaled. rho and normalise do not apply. Agrees
-    to 1e-12 in float64 and 1e-5 in float32. Raises `FilterError` for a spacing, which scikit-image cannot take.
+    to 1e-12 in float64 and 1e-5 in float32. Raises `FilterError` for a parameter outside its domain, and for a spacing
+    or a tolerance, of which scikit-image knows nothing.
     """
     check_params(params)
     if spacing_mm is not None:
         raise FilterError("The formula of scikit-image knows no spacing; give sigmas in pixels and spacing_mm=None.")
+    if tolerance is not None:
+        raise FilterError("The formula of scikit-image computes every scale; give tolerance=None.")
     checked_image(image, dtype, ndim, 12 + 3 * len(params.sigmas), "crop the image")
     pixels = np.asarray(image, dtype)
     if max(pixels.shape) > MAX_SIDE_PX:

@@ -59,9 +59,9 @@ def frangi_filter(
     if params.formula == "skimage":
         from lesiondash.frangi.parity import skimage_frangi
 
-        if tolerance is not None:
-            raise FilterError("The formula of scikit-image computes every scale; give tolerance=None.")
-        return skimage_frangi(image, params, spacing_mm=spacing_mm, ndim=ndim, dtype=dtype, per_scale=per_scale)
+        return skimage_frangi(
+            image, params, spacing_mm=spacing_mm, ndim=ndim, dtype=asked, tolerance=tolerance, per_scale=per_scale
+        )
     dtype = needed_dtype(params, asked)
     if per_scale:
         stack = HessianStack.compute(

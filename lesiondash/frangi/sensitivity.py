@@ -100,8 +100,9 @@ def sensitivity(
 
     images: (n, h, w) in [0, 1]; inside: (n, h, w), the lesion's mask or box, other than 0; params: the setting that
     both parameters depart from. Every map counts the same regions in each of its cells. Outcomes: "contrast", (mean
-    response inside − outside) / their sum; "overlap", Dice of the mask and the response above its Otsu threshold; "neighbours", how many
-    of a region's nine nearest others, by cosine of their responses on a 16 × 16 grid, differ from those at params.
+    response inside − outside) / their sum; "overlap", Dice of the mask and the response above its Otsu threshold;
+    "neighbours", how many of a region's nine nearest others, by cosine of their responses on a 16 × 16 grid, differ
+    from those at params.
     Raises `FilterError` at once for an unknown parameter or outcome, an axis without values, or arrays that cannot
     be filtered or do not fit each other.
     """
