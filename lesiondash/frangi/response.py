@@ -41,9 +41,9 @@ def frangi_filter(
     mm, else in px. dtype: float64, or float32, which is some five times as fast and within 1e-5 wherever the
     response does not jump; a gamma below 1e-5 is computed in float64 all the same. tolerance, device, compile: see
     `HessianStack.compute`; here float32 also waits for compiled kernels where the work is worth it, and the formula
-    of scikit-image, on the processor whatever the device, takes no tolerance. per_scale: return each scale's response.
-    Returns a response in [0, 1] of that dtype and the index of the winning scale, both of the image's shape. No
-    scale is kept: memory is three to four times the image and some MB.
+    of scikit-image takes no tolerance and no device's help. per_scale: return each scale's response too.
+    Returns a response in [0, 1] of that dtype and the index of the winning scale, both of the image's shape. Memory
+    is three to four times the image and some MB.
     Raises `FilterError` for an image, option or parameter outside its domain, or an image beyond the memory limit.
 
     Source: Frangi et al. 1998 (doi 10.1007/BFb0056195) eq 13, as modified by Qi et al. 2023, Appendix A, in
@@ -55,14 +55,13 @@ def frangi_filter(
     np.float64(0.393)
     """
     check_params(params)
-    asked = checked_dtype(dtype)
+    asked, dtype = checked_dtype(dtype), needed_dtype(params, dtype)
     if params.formula == "skimage":
         from lesiondash.frangi.parity import skimage_frangi
 
         return skimage_frangi(
             image, params, spacing_mm=spacing_mm, ndim=ndim, dtype=asked, tolerance=tolerance, per_scale=per_scale
         )
-    dtype = needed_dtype(params, asked)
     if per_scale:
         stack = HessianStack.compute(
             image, params.sigmas, spacing_mm=spacing_mm, ndim=ndim, dtype=dtype,
