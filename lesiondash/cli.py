@@ -91,13 +91,14 @@ def filter_command(
 
 
 def _filter_collection(store: Store, params: FrangiParams, window: Window) -> str:
-    from lesiondash.frangi.apply import filtered_path, kept_or_applied
+    from lesiondash.frangi.apply import kept_or_applied
 
     ids, folder = [lesion.lesion_id for lesion in store.gallery.lesions], store.filtered_folder
-    _, before = kept_or_applied(folder, store.gallery.crops, ids, params, window)
+    filtered, before = kept_or_applied(folder, store.gallery.crops, ids, params, window)
     if before:
         return "This setting was applied before; nothing to do."
-    return f"Kept {len(ids):,} responses: {filtered_path(folder, params, window, ids)}"
+    assert filtered is not None  # nothing stops it here
+    return f"Kept {len(ids):,} responses: {filtered.path(folder)}"
 
 
 def _parse_window(text: str) -> Window:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,7 +160,8 @@ class FrangiParams:
     [0, 1] image. sigmas: scales in pixels, or in mm where a spacing is given. rho in [0, 1]: 0 is the printed
     formula, 1 promotes λ1 and λ2 to the next higher eigenvalue. polarity: which structures respond.
     normalise divides by the largest value that alpha allows. formula: how the eigenvalues make the response, see
-    `lesiondash.frangi.response`. Values are checked by `frangi_filter`; named settings are in
+    `lesiondash.frangi.response`; "objectness" has no use for rho and normalise, "skimage" none either. Numbers are
+    kept as Python's floats, sigmas as a tuple; values are checked by `frangi_filter`, and named settings are in
     `lesiondash.frangi.presets`.
     """
 
@@ -172,6 +173,27 @@ class FrangiParams:
     polarity: Literal["bright", "dark", "both"] = "bright"
     normalise: bool = False
     formula: Formula = "promotion"
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1):
+                plain: object = tuple(map(_plain, value))
+            else:
+                plain = _plain(value)
+            object.__setattr__(self, each.name, plain)
+
+
+def _plain(value: object) -> object:
+    """Return a number as a Python float, a truth as a bool and a text as a str; anything else as it is."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | float | np.integer | np.floating):
+        try:
+            return float(value)
+        except OverflowError:
+            return value
+    return str(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,23 +14,30 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.errors import FilterError
+from lesiondash.frangi.formulas import check_params
 from lesiondash.frangi.presets import from_yaml, to_yaml
 from lesiondash.frangi.response import frangi_filter
 from lesiondash.records import FrangiParams, Window
 
 CHUNK = 128
+DIGEST_CROPS = 4096
+"""Crops whose bytes are read at once."""
 HEADER = "lesiondash"
 InputMode = Literal["replace", "channel"]
 
 
 @dataclass(frozen=True, eq=False)
 class FilteredCrops:
-    """Responses of a collection's crops. responses: (n, h, w) float16 in [0, 1], in the order of lesion_ids."""
+    """Responses of a collection's crops.
+
+    responses: (n, h, w) float16 in [0, 1], in the order of lesion_ids; digest: of the crops in HU, `crops_digest`.
+    """
 
     responses: npt.NDArray[np.float16]
     params: FrangiParams
     window: Window
     lesion_ids: tuple[str, ...]
+    digest: str
 
     def as_input(self, images: npt.ArrayLike, mode: InputMode) -> npt.NDArray[np.float32]:
         """Return what an encoder sees: the responses in place of the images, or as one more channel.
@@ -49,18 +56,28 @@ class FilteredCrops:
         """Write a safetensors file under `folder`, whole or not at all; returns its path."""
         from safetensors.numpy import save
 
-        path = filtered_path(folder, self.params, self.window, self.lesion_ids)
-        header = {"params": to_yaml(self.params), "window": asdict(self.window), "lesion_ids": list(self.lesion_ids)}
-        folder.mkdir(parents=True, exist_ok=True)
+        path = self.path(folder)
+        header = {
+            "params": to_yaml(self.params),
+            "window": asdict(self.window),
+            "lesion_ids": list(self.lesion_ids),
+            "crops": self.digest,
+        }
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
-            part.write_bytes(save({"responses": self.responses}, metadata={HEADER: json.dumps(header)}))
-            part.replace(path)
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                part.write_bytes(save({"responses": self.responses}, metadata={HEADER: json.dumps(header)}))
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
         except OSError as error:
             raise FilterError(f"{path.name} could not be written ({error.strerror}); nothing was kept.") from error
-        finally:
-            part.unlink(missing_ok=True)
         return path
+
+    def path(self, folder: Path) -> Path:
+        """Return where `save` keeps them under `folder`."""
+        return filtered_path(folder, self.params, self.window, self.lesion_ids, self.digest)
 
 
 def apply_to_crops(
@@ -77,8 +94,11 @@ def apply_to_crops(
 
     crops_hu: (n, h, w) in HU, windowed to [0, 1] before the filter; progress(done, total) counts crops;
     compile as in `frangi_filter`.
-    Raises `FilterError` for parameters outside their domain, or ids that are not one a crop.
+    Raises `FilterError` for crops of another shape, parameters outside their domain, or ids that are not one a crop.
     """
+    check_params(params)
+    if crops_hu.ndim != 3:
+        raise FilterError(f"The crops have shape {crops_hu.shape}; give one collection (n, h, w) in HU.")
     if len(crops_hu) != len(lesion_ids):
         raise FilterError(f"There are {len(crops_hu)} crops and {len(lesion_ids)} lesion ids.")
     responses = np.empty(crops_hu.shape, np.float16)
@@ -91,7 +111,7 @@ def apply_to_crops(
         ).response
         if progress is not None:
             progress(min(start + CHUNK, len(crops_hu)), len(crops_hu))
-    return FilteredCrops(responses, params, window, tuple(lesion_ids))
+    return FilteredCrops(responses, params, window, tuple(lesion_ids), crops_digest(crops_hu))
 
 
 def kept_or_applied(
@@ -106,7 +126,7 @@ def kept_or_applied(
 
     options: as of `apply_to_crops`, which also says when there is None and what is raised.
     """
-    kept = open_filtered(folder, params, window, lesion_ids)
+    kept = open_filtered(folder, crops_hu, lesion_ids, params, window)
     if kept is not None:
         return kept, True
     filtered = apply_to_crops(crops_hu, lesion_ids, params, window, **options)
@@ -116,15 +136,16 @@ def kept_or_applied(
 
 
 def open_filtered(
-    folder: Path, params: FrangiParams, window: Window, lesion_ids: Sequence[str]
+    folder: Path, crops_hu: npt.NDArray[Any], lesion_ids: Sequence[str], params: FrangiParams, window: Window
 ) -> FilteredCrops | None:
-    """Return what `save` kept for this setting and these lesions, or None where there is none.
+    """Return what `save` kept for this setting and these lesions' crops, or None where there is none.
 
     Raises `FilterError`, naming the file, where it is damaged or of something else.
     """
     from safetensors import SafetensorError, safe_open
 
-    path = filtered_path(folder, params, window, lesion_ids)
+    digest = crops_digest(crops_hu)
+    path = filtered_path(folder, params, window, lesion_ids, digest)
     if not path.is_file():
         return None
     try:
@@ -135,15 +156,29 @@ def open_filtered(
                 from_yaml(header["params"]),
                 Window(**header["window"]),
                 tuple(header["lesion_ids"]),
+                header["crops"],
             )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, FilterError) as error:
         raise FilterError(f"{path.name} is damaged ({type(error).__name__}); delete it and filter anew.") from error
-    if (found.params, found.window, found.lesion_ids) != (params, window, tuple(lesion_ids)):
+    if (found.params, found.window, found.lesion_ids, found.digest) != (params, window, tuple(lesion_ids), digest):
         raise FilterError(f"{path.name} is of another setting or collection; delete it and filter anew.")
+    shape, dtype = found.responses.shape, found.responses.dtype
+    if shape != crops_hu.shape or dtype != np.float16:
+        raise FilterError(
+            f"{path.name} holds {dtype} responses {shape}, not float16 {crops_hu.shape}; delete it and filter anew."
+        )
     return found
 
 
-def filtered_path(folder: Path, params: FrangiParams, window: Window, lesion_ids: Sequence[str]) -> Path:
-    """Return where the responses of a setting are kept: one file for each setting, window and list of lesions."""
-    text = json.dumps([to_yaml(params), asdict(window), list(lesion_ids)])
+def crops_digest(crops_hu: npt.NDArray[Any]) -> str:
+    """Return a SHA-256 of the crops' shape, dtype and values."""
+    digest = hashlib.sha256(f"{crops_hu.shape} {crops_hu.dtype.str}".encode())
+    for start in range(0, len(crops_hu), DIGEST_CROPS):
+        digest.update(np.ascontiguousarray(crops_hu[start : start + DIGEST_CROPS]).tobytes())
+    return digest.hexdigest()
+
+
+def filtered_path(folder: Path, params: FrangiParams, window: Window, lesion_ids: Sequence[str], digest: str) -> Path:
+    """Return where responses are kept: one file for each setting, window, list of lesions and `crops_digest`."""
+    text = json.dumps([to_yaml(params), asdict(window), list(lesion_ids), digest])
     return folder / f"frangi-{hashlib.sha256(text.encode()).hexdigest()[:12]}.safetensors"

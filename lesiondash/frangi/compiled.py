@@ -25,7 +25,8 @@ _P = tuple(f4(math.log(2) ** order / math.factorial(order)) for order in range(7
 _P0, _P1, _P2, _P3, _P4, _P5, _P6 = _P
 _HALF, _ONE, _TWO, _ZERO, _LOWEST = f4(0.5), f4(1), f4(2), f4(0), f4(-126)
 _TINY, _TINY2 = f4(1e-18), f4(1e-36)  # an eigenvalue below this is nothing; its square is still a number
-_THIRD, _SIXTH = f4(1 / 3), f4(1 / 6)
+_THIRD, _SIXTH, _QUARTER, _FIFTH = f4(1 / 3), f4(1 / 6), f4(1 / 4), f4(1 / 5)
+_SMALL = f4(0.1)  # below this 1 − 2^−x would lose digits
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,6 +45,14 @@ def exp2_below_zero(x: Any) -> Any:
     t = x - f4(whole)
     series = _P0 + t * (_P1 + t * (_P2 + t * (_P3 + t * (_P4 + t * (_P5 + t * _P6)))))
     return series * i4((whole + i4(127)) << i4(23)).view(f4)
+
+
+@_kernel(inline="always")
+def one_less_exp2(x: Any) -> Any:
+    """Return 1 − 2^−x for x ≥ 0 in float32, within 2e-6 of itself: of a small x by its series."""
+    y = x * _P1
+    series = y * (_ONE - y * _HALF * (_ONE - y * _THIRD * (_ONE - y * _QUARTER * (_ONE - y * _FIFTH))))
+    return series if x < _SMALL else _ONE - exp2_below_zero(-x)
 
 
 @_kernel(cache=True)
@@ -96,25 +105,27 @@ def eigenvalues_3d(yy: Any, yx: Any, xx: Any, zy: Any, zx: Any, zz: Any, first: 
 
 
 @_kernel(inline="always")
-def _promoted(l1: Any, l2: Any, l3: Any, rho: Any, ka: Any, kb: Any, kg: Any) -> Any:
-    """Return the response of magnitudes |λ1| ≤ |λ2| ≤ |λ3| before gain and gate; factors of 2^−x, not of e^−x."""
+def _promoted(l1: Any, l2: Any, l3: Any, rho: Any, gain: Any, ka: Any, kb: Any, kg: Any) -> Any:
+    """Return the response of magnitudes |λ1| ≤ |λ2| ≤ |λ3| before the gate; factors of 2^−x, not of e^−x."""
     share = _ONE / (l3 if l3 > _TINY else _TINY)
     r2, r1 = l2 * share, l1 * share
     ra = r2 + rho * (_ONE - r2)
     m1 = r1 + rho * (r2 - r1)
     rb_squared = m1 * m1 / (ra if ra > _TINY else _TINY)
-    value = (_ONE - exp2_below_zero(-ka * ra * ra)) * exp2_below_zero(-kb * rb_squared)
+    plate = gain * one_less_exp2(ka * ra * ra)
+    value = (plate if plate < _ONE else _ONE) * exp2_below_zero(-kb * rb_squared)
     return value * (_ONE - exp2_below_zero(-kg * (l1 * l1 + l2 * l2 + l3 * l3)))
 
 
 @_kernel(cache=True)
 def respond_2d(
-    small: Any, big: Any, p: Any, q: Any, rho: Any, rates: Any, gain: Any, start: int, best: Any, index: Any
+    small: Any, big: Any, p: Any, q: Any, rho: Any, rates: Any, gain: Any, full: Any, start: int, best: Any, index: Any
 ) -> None:
     """Merge the largest response of each pixel over scales into `best`, and its scale + `start` into `index`.
 
     small, big: (scales, pixels) float32; the response is 0 unless p λ3 + q |λ3| > 0; rates: three factors of 2^−x;
-    gain: multiplies the response; best, index: (pixels,) float32 and int32.
+    gain: multiplies the response; full: the first factor at R_A = 1, gain included; best, index: (pixels,) float32
+    and int32.
     """
     ka, kb, kg = rates[0], rates[1], rates[2]
     for low in range(0, best.size, CHUNK_PX):
@@ -123,7 +134,6 @@ def respond_2d(
             a, b, number = small[k, low:stop], big[k, low:stop], i4(start + k)
             top, winner = best[low:stop], index[low:stop]
             if rho == _ONE:  # R_A = 1 and R_B² = λ2²/λ3²: one power and one division less
-                full = gain * (_ONE - exp2_below_zero(-ka))
                 for i in range(a.size):
                     a2, b2 = a[i] * a[i], b[i] * b[i]
                     value = full * exp2_below_zero(-kb * (a2 / (b2 if b2 > _TINY2 else _TINY2)))
@@ -133,7 +143,7 @@ def respond_2d(
                     top[i] = value if value > top[i] else top[i]
             else:
                 for i in range(a.size):
-                    value = gain * _promoted(_ZERO, abs(a[i]), abs(b[i]), rho, ka, kb, kg)
+                    value = _promoted(_ZERO, abs(a[i]), abs(b[i]), rho, gain, ka, kb, kg)
                     value = value if p * b[i] + q * abs(b[i]) > _TINY else _ZERO
                     winner[i] = number if value > top[i] else winner[i]
                     top[i] = value if value > top[i] else top[i]
@@ -151,7 +161,7 @@ def respond_3d(
             l1, l2, l3 = first[k, low:stop], small[k, low:stop], big[k, low:stop]
             top, winner, number = best[low:stop], index[low:stop], i4(start + k)
             for i in range(l1.size):
-                value = gain * _promoted(abs(l1[i]), abs(l2[i]), abs(l3[i]), rho, ka, kb, kg)
+                value = _promoted(abs(l1[i]), abs(l2[i]), abs(l3[i]), rho, gain, ka, kb, kg)
                 value = value if p * l3[i] + q * abs(l3[i]) > _TINY else _ZERO
                 winner[i] = number if value > top[i] else winner[i]
                 top[i] = value if value > top[i] else top[i]
@@ -164,17 +174,17 @@ def exercise() -> None:
     best, index, rates = np.zeros(1, np.float32), np.zeros(1, np.int32), np.ones(3, np.float32)
     eigenvalues_2d(*parts[:3, 0], *found[1:, 0])
     eigenvalues_3d(*parts[:, 0], *found[:, 0])
-    respond_2d(found[1], found[2], f4(1), f4(0), f4(1), rates, f4(1), 0, best, index)
+    respond_2d(found[1], found[2], f4(1), f4(0), f4(1), rates, f4(1), f4(1), 0, best, index)
     respond_3d(found[0], found[1], found[2], f4(1), f4(0), f4(1), rates, f4(1), 0, best, index)
 
 
 def respond(first: Any, small: Any, big: Any, constants: tuple[float, ...], start: int, best: Any, index: Any) -> None:
-    """Call the kernel for slices or for a volume with (sign, rho, gain, rates of alpha, beta, gamma)."""
-    sign, rho, gain = (f4(each) for each in constants[:3])
+    """Call the kernel for slices or for a volume with (sign, rho, gain, full, rates of alpha, beta, gamma)."""
+    sign, rho, gain, full = (f4(each) for each in constants[:4])
     p, q = -sign, f4(sign == 0)
-    rates = np.array(constants[3:], f4) * f4(LOG2_E)
+    rates = np.array(constants[4:], f4) * f4(LOG2_E)
     small, big = np.ascontiguousarray(small), np.ascontiguousarray(big)
     if first is None:
-        respond_2d(small, big, p, q, rho, rates, gain, start, best, index)
+        respond_2d(small, big, p, q, rho, rates, gain, full, start, best, index)
     else:
         respond_3d(np.ascontiguousarray(first), small, big, p, q, rho, rates, gain, start, best, index)

@@ -8,8 +8,12 @@ lowest frequencies are left, so that a product with a few columns does. `spectra
 from __future__ import annotations
 
 import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +23,18 @@ from lesiondash.records import FloatArray
 
 TRUNCATE = 6.0
 """Kernel radius in standard deviations."""
-MAX_SIGMA_PX = 1000.0
+MIN_SIGMA_PX, MAX_SIGMA_PX = 1e-3, 1000.0
 BLOCK_PX = 64
 """Rows of a band that go into one product: more waste flops on zeros, fewer starve the matrix product."""
 SPECTRAL_CUT = 5.92
 """Frequencies ω above this / σ are left out, in float32 only: there σ²ω² exp(−σ²ω²/2) is below 1e-6."""
-CACHED_OPERATORS = 256
+OPERATOR_BYTES = 128_000_000
+"""Operators that are kept for the next image, of all sizes and scales together; 41 scales of 512² take 40 MB."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+_kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+_lock = threading.Lock()
 Kernels = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
@@ -38,12 +47,51 @@ class Rows:
     weights: FloatArray
 
 
+def _keep(build: Callable[P, T]) -> Callable[P, T]:
+    """Keep what a function of hashable arguments makes; above `OPERATOR_BYTES` the longest unused goes first."""
+
+    @wraps(build)
+    def kept(*args: P.args, **kwargs: P.kwargs) -> T:
+        key = build.__name__, args, tuple(kwargs.items())
+        with _lock:
+            if key in _kept:
+                _kept.move_to_end(key)
+                return cast(T, _kept[key][0])
+        made = build(*args, **kwargs)
+        with _lock:
+            _kept[key] = made, _bytes_of(made)
+            while sum(size for _, size in _kept.values()) > OPERATOR_BYTES:
+                _kept.popitem(last=False)
+        return made
+
+    return kept
+
+
+def _bytes_of(made: Any) -> int:
+    arrays = [made] if isinstance(made, np.ndarray) else [block.weights for block in made]
+    return sum({id(array): array.nbytes for array in arrays}.values())
+
+
+def check_sigma(sigma_px: float) -> None:
+    """Raise `FilterError` for a scale outside of `MIN_SIGMA_PX` to `MAX_SIGMA_PX`."""
+    if sigma_px > MAX_SIGMA_PX:
+        raise FilterError(
+            f"The scale is {sigma_px:g} pixels, more than {MAX_SIGMA_PX:g}; take smaller sigmas or check the spacing."
+        )
+    if not sigma_px >= MIN_SIGMA_PX:
+        raise FilterError(
+            f"The scale is {sigma_px:g} pixels, less than {MIN_SIGMA_PX:g}; take larger sigmas or check the spacing."
+        )
+
+
 def gaussian_derivatives(sigma_px: float) -> Kernels:
     """Return sampled Gaussian kernels of derivative order 0, 1 and 2, each (2r + 1,) with r = ceil(6 σ).
 
     Their moments are corrected: h0 sums to 1, h1 maps x to 1, h2 maps 1 to 0 and x² to 2. Second derivatives
-    of polynomials up to degree 3 are exact at every σ > 0, where plain sampling errs below σ = 1.
+    of polynomials up to degree 3 are exact at every σ, where plain sampling errs below σ = 1.
+    Raises `FilterError` for a scale outside of `MIN_SIGMA_PX` to `MAX_SIGMA_PX`.
     """
+    check_sigma(sigma_px)
     radius = math.ceil(TRUNCATE * sigma_px)
     k = np.arange(-radius, radius + 1, dtype=np.float64)
     h0 = np.exp(-0.5 * (k / sigma_px) ** 2)
@@ -61,17 +109,13 @@ def derivative_operators(size: int, sigma_px: float, dtype: npt.DTypeLike = np.f
     """Return σ^o times the derivative of order o along an axis of `size` pixels, as matrices (3, size, size).
 
     The border is part of the matrix: columns are folded by reflection, as often as a wide kernel needs.
-    Raises `FilterError` for a scale beyond `MAX_SIGMA_PX`.
+    Raises `FilterError` for a scale outside of `MIN_SIGMA_PX` to `MAX_SIGMA_PX`.
     """
     return _rows(size, sigma_px, slice(0, size), slice(0, size)).astype(dtype)
 
 
 def _rows(size: int, sigma_px: float, rows: slice, columns: slice) -> npt.NDArray[np.float64]:
     """Return part of the operators, (3, rows, columns), outside of which `rows` hold zeros only."""
-    if sigma_px > MAX_SIGMA_PX:
-        raise FilterError(
-            f"The scale is {sigma_px:g} pixels, more than {MAX_SIGMA_PX:g}; take smaller sigmas or check the spacing."
-        )
     kernels = gaussian_derivatives(sigma_px)
     radius = len(kernels[0]) // 2
     height, width = rows.stop - rows.start, columns.stop - columns.start
@@ -86,7 +130,7 @@ def _rows(size: int, sigma_px: float, rows: slice, columns: slice) -> npt.NDArra
     return np.stack(parts)
 
 
-@lru_cache(CACHED_OPERATORS)
+@_keep
 def row_blocks(
     size: int, sigma_px: float, dtype: str, block: int = BLOCK_PX, transposed: bool = False
 ) -> tuple[Rows, ...]:
@@ -128,7 +172,7 @@ def spectral_pays(shape: tuple[int, int], sigmas_px: tuple[float, float]) -> boo
     return ky * kx / width + kx < 0.9 * (reach_y + reach_x) and min(height, width) > 1
 
 
-@lru_cache(16)
+@_keep
 def cosines(size: int, count: int, dtype: str) -> FloatArray:
     """Return the first rows of the orthonormal DCT-II matrix, (count, size): row k has the frequency πk/size."""
     k, x = np.arange(count)[:, None], np.arange(size) + 0.5
@@ -137,7 +181,7 @@ def cosines(size: int, count: int, dtype: str) -> FloatArray:
     return np.asarray(series, np.dtype(dtype))
 
 
-@lru_cache(CACHED_OPERATORS)
+@_keep
 def spectral_operators(size: int, sigma_px: float, dtype: str, transposed: bool = False) -> FloatArray:
     """Return (3, size, K): what each of the K lowest cosines becomes under the operators of order 0, 1, 2.
 

@@ -38,6 +38,13 @@ def eigenvalues(components: Sequence[Array]) -> Eigenvalues:
     return _of_three_by_three(*components)
 
 
+def squared_norm(values: Eigenvalues) -> Array:
+    """Return S² = λ1² + λ2² + λ3², the square of the structure norm."""
+    first, small, big = values
+    square = small * small + big * big
+    return square if first is None else square + first * first
+
+
 def _of_two_by_two(yy: Array, yx: Array, xx: Array) -> tuple[Array, Array]:
     xp = namespace(yy)
     half_trace = (xx + yy) / 2

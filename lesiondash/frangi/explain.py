@@ -11,8 +11,9 @@ import numpy as np
 
 from lesiondash.errors import FilterError
 from lesiondash.frangi.backend import fetch
-from lesiondash.frangi.formulas import check_params, gain, rate, response_of
+from lesiondash.frangi.formulas import gain, rate, response_of
 from lesiondash.frangi.hessian import HessianStack
+from lesiondash.frangi.response import check_stack
 from lesiondash.records import FrangiParams
 
 
@@ -21,9 +22,9 @@ class Terms:
     """The response of one pixel at one scale, taken apart.
 
     sigma: in the stack's unit (px or mm); eigenvalues: λ1, λ2, λ3 by rising magnitude, in units of the image, before
-    promotion; ra, rb, s: the ratios and the structure norm after it; plate = 1 − exp(−R_A²/2α²), blob =
-    exp(−R_B²/2β²), structure = 1 − exp(−S²/2γ²), whose product is the response where gated is false; gated: λ3 has the
-    other sign than the structures asked for, so that the response is 0.
+    promotion; ra, rb, s: the ratios and the structure norm after it; ra_factor = 1 − exp(−R_A²/2α²), times the gain of
+    normalise, rb_factor = exp(−R_B²/2β²), structure = 1 − exp(−S²/2γ²), whose product is the response where gated is
+    false; gated: λ3 has the other sign than the structures asked for, so that the response is 0.
     """
 
     sigma: float
@@ -32,8 +33,8 @@ class Terms:
     ra: float
     rb: float
     s: float
-    plate: float
-    blob: float
+    ra_factor: float
+    rb_factor: float
     structure: float
     gated: bool
     response: float
@@ -43,27 +44,28 @@ def explain(stack: HessianStack, params: FrangiParams, place: tuple[int, ...], s
     """Take a pixel's response apart, at a scale of the stack or, without one, at the scale that wins there.
 
     place: index into the image, (y, x), (n, y, x) or (z, y, x). Formula "promotion" or "strict", as in
-    `response.respond` (Qi et al. 2023, Appendix A). Raises `FilterError` for a place or scale outside of the stack, or
-    a formula whose response is no such product.
+    `response.respond` (Qi et al. 2023, Appendix A). Raises `FilterError` for a place or scale outside of the stack,
+    parameters of other scales than its own, or a formula whose response is no such product.
 
     >>> bar = np.zeros((32, 32))
     >>> bar[:, 14:18] = 0.5
     >>> terms = explain(HessianStack.compute(bar, (1.0, 2.0)), FrangiParams(sigmas=(1.0, 2.0)), (16, 15))
-    >>> round(terms.plate * terms.blob * terms.structure - terms.response, 9)
+    >>> round(terms.ra_factor * terms.rb_factor * terms.structure - terms.response, 9)
     0.0
     """
-    check_params(params)
     if params.formula not in ("promotion", "strict"):
         raise FilterError(f"The formula {params.formula!r} is no product of three terms; choose promotion or strict.")
+    check_stack(stack, params)
     shape = tuple(stack.big.shape[1:])
+    if not all(isinstance(each, int | np.integer) for each in (*place, scale_index or 0)):
+        raise FilterError(f"The place {place} or the scale {scale_index!r} is not whole numbers; give indices.")
     if len(place) != len(shape) or not all(0 <= at < size for at, size in zip(place, shape, strict=True)):
         raise FilterError(f"The place {place} is outside of the image of {shape} pixels.")
     where: Any = (slice(None), *place)
     small, big = (np.asarray(fetch(each[where]), np.float64) for each in (stack.small, stack.big))
     first = None if stack.first is None else np.asarray(fetch(stack.first[where]), np.float64)
     if params.gamma == "auto":
-        peak = stack.peak_norm if np.ndim(stack.peak_norm) == 0 else stack.peak_norm[place[0]]
-        params = replace(params, gamma=0.5 * float(peak) or 1.0)
+        params = replace(params, gamma=float(stack.auto_gamma[place[: stack.auto_gamma.ndim]]))
     values = response_of(first, small, big, params)
     k = int(np.argmax(values)) if scale_index is None else scale_index
     if not 0 <= k < len(stack.sigmas):
@@ -90,9 +92,9 @@ def _terms(
         ra=ra,
         rb=rb,
         s=s,
-        plate=-math.expm1(-rate(params.alpha) * ra * ra) * gain(params),
-        blob=math.exp(-rate(params.beta) * rb * rb),
-        structure=-math.expm1(-rate(float(params.gamma)) * s * s),
+        ra_factor=-math.expm1(-rate(params.alpha) * ra * ra) * gain(params),
+        rb_factor=math.exp(-rate(params.beta) * rb * rb),
+        structure=-math.expm1(-rate(params.gamma) * s * s),
         gated=not right,
         response=response,
     )

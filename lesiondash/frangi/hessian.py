@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.frangi.backend import fetch, kernels, place
-from lesiondash.frangi.eigenvalues import Array, Eigenvalues, eigenvalues
-from lesiondash.frangi.inputs import checked_image, checked_sigmas, checked_spacing
+from lesiondash.frangi.derivatives import check_sigma
+from lesiondash.frangi.eigenvalues import Array, Eigenvalues, eigenvalues, squared_norm
+from lesiondash.frangi.inputs import checked_image, checked_sigmas, checked_spacing, checked_tolerance
 from lesiondash.frangi.interpolation import interpolate
 from lesiondash.frangi.scalespace import CHUNK_PX, DEVICE_CHUNK_PX, ScaleSpace
 from lesiondash.records import FloatArray, FrangiParams, FrangiResult
@@ -27,7 +28,7 @@ class HessianStack:
     small, big: λ2 and λ3, (scales, h, w), (scales, n, h, w) or, of a volume, (scales, z, y, x), in units of the
     image; first: λ1 of a volume, None for slices, where it is 0. |λ1| ≤ |λ2| ≤ |λ3|. sigmas: in pixels, or in mm
     where a spacing was given. hessian_error: bound of what interpolated scales add to a second derivative. Arrays
-    are numpy's, or torch tensors on `device`.
+    are numpy's, or torch tensors on `device`. One in float32 is for gamma from 1e-5 (`formulas.needed_dtype`).
 
     >>> stack = HessianStack.compute(np.eye(16), (1.0, 2.0))
     >>> stack.respond(FrangiParams(sigmas=(1.0, 2.0), beta=0.3)).response.shape
@@ -63,11 +64,12 @@ class HessianStack:
         largest error, per unit of the image's contrast, that interpolating scales of a slice may add to a second
         derivative; None computes every scale. device: of torch, such as "cuda". compile: True waits for compiled
         kernels, False does without, None takes them if they are warm.
-        Raises `FilterError` for an image, scale or spacing outside of this, or a stack beyond the memory limit.
+        Raises `FilterError` for an image, scale, spacing or tolerance outside of this, or a stack beyond the memory
+        limit.
 
         Source: Frangi et al. 1998 (doi 10.1007/BFb0056195), scale normalisation after Lindeberg with power 2.
         """
-        setting = Setting(checked_sigmas(sigmas), checked_spacing(spacing_mm, ndim), tolerance, device)
+        setting = Setting.checked(sigmas, spacing_mm, ndim, tolerance, device)
         scales = setting.sigmas
         instead = "tune on a part of it, or call frangi_filter, which keeps no scale"
         pixels = checked_image(image, dtype, ndim, 1 + ndim * len(scales), instead)
@@ -92,11 +94,14 @@ class HessianStack:
         kept = () if self.ndim == 3 else self.big.shape[1:-2]
         peaks = np.zeros(kept, np.float64)
         for k in range(len(self.sigmas)):
-            square = self.small[k] ** 2 + self.big[k] ** 2
-            if self.first is not None:
-                square = square + self.first[k] ** 2
+            square = squared_norm((None if self.first is None else self.first[k], self.small[k], self.big[k]))
             peaks = np.maximum(peaks, np.max(fetch(square).reshape(*kept, -1), axis=-1))
         return np.asarray(np.sqrt(peaks), fetch(self.big[:0]).dtype)
+
+    @property
+    def auto_gamma(self) -> FloatArray:
+        """What gamma "auto" is, per image: half of `peak_norm`, or 1 for a flat image, whose response is 0 anyway."""
+        return np.asarray(np.where(self.peak_norm > 0, self.peak_norm / 2, 1))
 
     def respond(self, params: FrangiParams, *, per_scale: bool = False) -> FrangiResult:
         """Evaluate the filter at these parameters, of the stack's sigmas; see `response.respond`."""
@@ -121,6 +126,19 @@ class Setting:
     tolerance: float | None = None
     device: str | None = None
 
+    @classmethod
+    def checked(
+        cls,
+        sigmas: Sequence[float],
+        spacing_mm: Sequence[float] | None,
+        ndim: int,
+        tolerance: float | None,
+        device: str | None,
+    ) -> Setting:
+        """Return the setting of what a caller gave; raises `FilterError` for what is outside its domain."""
+        spacing = checked_spacing(spacing_mm, ndim)
+        return cls(checked_sigmas(sigmas), spacing, checked_tolerance(tolerance, ndim), device)
+
     @property
     def ndim(self) -> int:
         """2 for slices, 3 for a volume."""
@@ -128,9 +146,14 @@ class Setting:
 
 
 def scale_spaces(pixels: FloatArray, setting: Setting) -> Iterator[tuple[slice, ScaleSpace]]:
-    """Yield the images, a chunk of a batch (n, h, w) or a whole volume (z, y, x), and their scale space."""
+    """Yield the images, a chunk of a batch (n, h, w) or a whole volume (z, y, x), and their scale space.
+
+    Raises `FilterError` for a scale that is too small or too large in pixels.
+    """
     device = setting.device
     sigmas_px = tuple(tuple(sigma / step for step in setting.spacing_mm) for sigma in setting.sigmas)
+    for sigma_px in (each for one in sigmas_px for each in one):
+        check_sigma(sigma_px)
     if setting.ndim == 3:
         yield slice(0, len(pixels)), ScaleSpace(place(pixels, device), sigmas_px, device)
         return

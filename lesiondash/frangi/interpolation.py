@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesiondash.errors import FilterError
 from lesiondash.frangi.derivatives import gaussian_derivatives
 
 FREQUENCIES = 40
@@ -31,11 +30,12 @@ class Interpolation:
     bound: float
 
 
+@lru_cache(32)
 def interpolate(sigmas_px: tuple[tuple[float, ...], ...], tolerance: float) -> Interpolation:
     """Choose the fewest scales from which every scale's Hessian follows within `tolerance`.
 
-    sigmas_px: (y, x) of each scale. tolerance: of the σ²-normalised second derivatives, per unit of contrast.
-    Raises `FilterError` unless the tolerance is above 0.
+    sigmas_px: (y, x) of each scale. tolerance: of the σ²-normalised second derivatives, per unit of contrast,
+    above 0.
 
     The scales are the pivots of a QR decomposition of the kernels' frequency responses, the weights its least
     squares (an interpolative decomposition; Cheng et al. 2005, doi 10.1137/030602678). The bound is of the kernels
@@ -47,13 +47,6 @@ def interpolate(sigmas_px: tuple[tuple[float, ...], ...], tolerance: float) -> I
     >>> len(plan.exact) < 20, plan.bound <= 1e-3
     (True, True)
     """
-    if not (isinstance(tolerance, int | float) and tolerance > 0):
-        raise FilterError(f"The tolerance is {tolerance!r}; give a number above 0, or None to compute every scale.")
-    return _interpolate(sigmas_px, float(tolerance))
-
-
-@lru_cache(32)
-def _interpolate(sigmas_px: tuple[tuple[float, ...], ...], tolerance: float) -> Interpolation:
     from scipy.linalg import qr, solve_triangular
 
     count = len(sigmas_px)

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.errors import FilterError
+from lesiondash.frangi.derivatives import check_sigma
+from lesiondash.frangi.formulas import check_params
 from lesiondash.frangi.inputs import checked_image, checked_sigmas
 from lesiondash.records import FloatArray, FrangiParams, FrangiResult
 
@@ -31,20 +33,27 @@ def skimage_frangi(
     spacing_mm: Sequence[float] | None = None,
     ndim: int = 2,
     dtype: npt.DTypeLike = np.float64,
+    tolerance: float | None = None,
     per_scale: bool = False,
 ) -> FrangiResult:
     """Return what `skimage.filters.frangi` 0.26 returns for these alpha, beta, gamma, sigmas and polarity.
 
     image: (h, w), (n, h, w) or, with `ndim=3`, (z, y, x); not rescaled. rho and normalise do not apply. Agrees
-    to 1e-12 in float64 and 1e-5 in float32. Raises `FilterError` for a spacing, which scikit-image cannot take.
+    to 1e-12 in float64 and 1e-5 in float32. Raises `FilterError` for a parameter outside its domain, and for a spacing
+    or a tolerance, of which scikit-image knows nothing.
     """
+    check_params(params)
     if spacing_mm is not None:
         raise FilterError("The formula of scikit-image knows no spacing; give sigmas in pixels and spacing_mm=None.")
+    if tolerance is not None:
+        raise FilterError("The formula of scikit-image computes every scale; give tolerance=None.")
     checked_image(image, dtype, ndim, 12 + 3 * len(params.sigmas), "crop the image")
     pixels = np.asarray(image, dtype)
     if max(pixels.shape) > MAX_SIDE_PX:
         raise FilterError(f"The audit of scikit-image takes up to {MAX_SIDE_PX} pixels a side; crop the image.")
     scales = checked_sigmas(params.sigmas)
+    for sigma in scales:
+        check_sigma(sigma)
     images = pixels[None] if pixels.ndim == ndim else pixels
     signs = {"bright": (-1,), "dark": (1,), "both": (-1, 1)}[params.polarity]
     every = np.stack(

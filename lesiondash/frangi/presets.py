@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -14,6 +15,8 @@ from lesiondash.frangi.formulas import check_params
 from lesiondash.records import DEFAULT_SIGMAS, FrangiParams
 
 MAX_SCALES = 1000
+MAX_TEXT = 100_000
+"""Characters of a YAML text; a thousand scales take a quarter of it."""
 
 PRESETS: dict[str, FrangiParams] = {
     "paper": FrangiParams(),
@@ -29,8 +32,8 @@ MEANINGS: dict[str, str] = {
     "paper": "Appendix A of Qi et al. 2023 as read here, eigenvalues fully promoted (ρ = 1): contours.",
     "literal": "The printed formula without promotion (ρ = 0); 0 where λ2 or λ3 has the other sign.",
     "balanced": "ρ = 0.68, at which a blob and a contour of the same strength respond alike.",
-    "objectness": "The larger of blob and plate, Antiga 2007: either against everything between.",
-    "released-code": "The parameters in the authors' released code, which saturate to a map of signs.",
+    "objectness": "The larger of blob and plate, Antiga 2007, against everything between; no ρ, no normalise.",
+    "released-code": "The parameters in the authors' released code, which saturate to a map of signs; needs float64.",
     "skimage": "What skimage.filters.frangi returns for these parameters, for audit: no σ², its borders.",
 }
 
@@ -73,6 +76,26 @@ def sweep(first: float, last: float, step: float) -> tuple[float, ...]:
     return tuple(round(first + k * step, 10) for k in range(int(count) + 1))
 
 
+def as_sweep(sigmas: tuple[float, ...]) -> tuple[float, float, float] | None:
+    """Return from, to and step where `sweep` makes exactly these scales, two or more, of them; else None.
+
+    >>> as_sweep((1.0, 1.5, 2.0)), as_sweep((1.0, 2.0, 4.0))
+    ((1.0, 2.0, 0.5), None)
+    """
+    if len(sigmas) < 2:
+        return None
+    if sigmas == DEFAULT_SIGMAS:
+        return 1.0, 9.0, 0.2
+    first, last, step = sigmas[0], sigmas[-1], round(sigmas[1] - sigmas[0], 10)
+    if not (0 < first <= last and step > 0 and (last - first) / step < MAX_SCALES - 1):
+        return None
+    return (first, last, step) if sweep(first, last, step) == sigmas else None
+
+
+def _said_as_sweep(sigmas: tuple[float, ...]) -> tuple[float, float, float] | None:
+    return as_sweep(sigmas) if len(sigmas) > 2 else None  # two scales are said sooner by themselves
+
+
 def to_python(params: FrangiParams) -> str:
     """Return Python that makes these parameters, as `params`; only what differs from the defaults is named.
 
@@ -87,7 +110,7 @@ def to_python(params: FrangiParams) -> str:
         value = getattr(params, each.name)
         if value == getattr(default, each.name):
             continue
-        swept = _as_sweep(value) if each.name == "sigmas" else None
+        swept = _said_as_sweep(value) if each.name == "sigmas" else None
         if swept is None:
             parts.append(f"{each.name}={value!r}")
         else:
@@ -112,7 +135,7 @@ def to_yaml(params: FrangiParams) -> str:
     import yaml
 
     values = asdict(params)
-    swept = _as_sweep(params.sigmas)
+    swept = _said_as_sweep(params.sigmas)
     values["sigmas"] = list(params.sigmas) if swept is None else dict(zip(("from", "to", "step"), swept, strict=True))
     return str(yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=1000))
 
@@ -120,16 +143,21 @@ def to_yaml(params: FrangiParams) -> str:
 def from_yaml(text: str) -> FrangiParams:
     """Return the parameters that a YAML mapping describes; names left out keep their defaults.
 
-    sigmas: a list, or a mapping of from, to and step. Raises `FilterError` for text that is not such a mapping, an
-    unknown or repeated name, or a value outside its domain.
+    sigmas: a list, or a mapping of from, to and step. Raises `FilterError` for text that is not such a mapping or
+    longer than `MAX_TEXT`, an unknown or repeated name, or a value outside its domain.
     """
     import yaml
 
+    if len(text) > MAX_TEXT:
+        raise FilterError(f"The settings have {len(text):,} characters, more than {MAX_TEXT:,}; give fewer.")
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        found = yaml.safe_load(text)
+        # Every value is read as text, so that no kind of YAML's own can fail or mean something else.
+        node = yaml.compose(text, Loader=yaml.BaseLoader)
+        found = yaml.load(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         raise FilterError(f"The settings are not YAML ({' '.join(str(error).split())}).") from error
+    except RecursionError as error:
+        raise FilterError("The settings are not YAML that can be read (nested too deeply).") from error
     if not isinstance(found, dict):
         raise FilterError("The settings are not a mapping; give lines such as `beta: 0.6`.")
     _refuse_repeats([key.value for key, _ in node.value])
@@ -153,7 +181,7 @@ def to_link(params: FrangiParams) -> str:
     'alpha=1.0&beta=0.6&gamma=0.0444&sigmas=1.0:9.0:0.2&rho=1.0&polarity=bright&normalise=false&formula=promotion'
     """
     values = asdict(params)
-    swept = _as_sweep(params.sigmas)
+    swept = _said_as_sweep(params.sigmas)
     values["sigmas"] = ",".join(map(repr, params.sigmas)) if swept is None else ":".join(map(repr, swept))
     values["normalise"] = str(params.normalise).lower()
     return urlencode(values, safe=":,")
@@ -182,8 +210,6 @@ def from_link(query: str) -> FrangiParams:
             values["sigmas"] = dict(zip(("from", "to", "step"), ends, strict=True))
         else:
             values["sigmas"] = text.split(",")
-    if "normalise" in values:
-        values["normalise"] = {"true": True, "false": False}.get(values["normalise"], values["normalise"])
     return _from_values(values)
 
 
@@ -191,13 +217,17 @@ def _from_values(values: Mapping[Any, Any]) -> FrangiParams:
     known = {each.name for each in fields(FrangiParams)}
     strange = [str(name) for name in values if name not in known]
     if strange:
-        raise FilterError(f"There is no parameter {', '.join(strange)}; the filter has {', '.join(sorted(known))}.")
+        raise FilterError(
+            f"There is no parameter {', '.join(strange)[:80]}; the filter has {', '.join(sorted(known))}."
+        )
     read: dict[str, Any] = dict(values)
     for name in ("alpha", "beta", "gamma", "rho"):
         if name in read and not (name == "gamma" and read[name] == "auto"):
             read[name] = _number(name, read[name])
     if "sigmas" in read:
         read["sigmas"] = _sigmas(read["sigmas"])
+    if isinstance(read.get("normalise"), str):
+        read["normalise"] = {"true": True, "false": False}.get(read["normalise"].lower(), read["normalise"])
     params = FrangiParams(**read)
     check_params(params)
     return params
@@ -206,35 +236,20 @@ def _from_values(values: Mapping[Any, Any]) -> FrangiParams:
 def _sigmas(value: Any) -> tuple[float, ...]:
     if isinstance(value, Mapping):
         if set(value) != {"from", "to", "step"}:
-            raise FilterError(f"The sweep of sigmas has {', '.join(map(str, value))}; give from, to and step.")
+            raise FilterError(f"The sweep of sigmas has {', '.join(map(str, value))[:80]}; give from, to and step.")
         return sweep(*(_number(f"sigmas {name}", value[name]) for name in ("from", "to", "step")))
     if not isinstance(value, list | tuple):
-        raise FilterError(f"sigmas is {value!r}; give a list of scales, or from, to and step.")
+        raise FilterError(f"sigmas is {reprlib.repr(value)}; give a list of scales, or from, to and step.")
     if len(value) > MAX_SCALES:
         raise FilterError(f"There are {len(value)} scales, more than {MAX_SCALES}.")
     return tuple(_number("sigma", each) for each in value)
 
 
 def _number(name: str, value: Any) -> float:
-    # YAML 1.1 reads 2e-8, which has no point, as text.
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise FilterError(f"{name} is {value!r}, not a number.")
     try:
         return float(value)
-    except (ValueError, OverflowError) as error:
-        raise FilterError(f"{name} is {value!r}, not a number.") from error
-
-
-def _as_sweep(sigmas: tuple[float, ...]) -> tuple[float, float, float] | None:
-    """Return from, to and step where `sweep` makes exactly these scales of them."""
-    if len(sigmas) < 3:
-        return None
-    if sigmas == DEFAULT_SIGMAS:
-        return 1.0, 9.0, 0.2
-    ends = float(sigmas[0]), float(sigmas[-1]), round(float(sigmas[1] - sigmas[0]), 10)
-    if not (0 < ends[0] <= ends[1] and ends[2] > 0 and (ends[1] - ends[0]) / ends[2] < MAX_SCALES - 1):
-        return None
-    return ends if sweep(*ends) == tuple(sigmas) else None
+    except (TypeError, ValueError) as error:
+        raise FilterError(f"{name} is {reprlib.repr(value)}, not a number.") from error
 
 
 def _refuse_repeats(names: list[Any]) -> None:

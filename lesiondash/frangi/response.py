@@ -13,9 +13,9 @@ import numpy.typing as npt
 from lesiondash.errors import FilterError
 from lesiondash.frangi.backend import fetch, kernels, place
 from lesiondash.frangi.eigenvalues import Array, Eigenvalues, namespace
-from lesiondash.frangi.formulas import check_params, gain, rate, response_of
+from lesiondash.frangi.formulas import check_params, full, gain, needed_dtype, rate, response_of
 from lesiondash.frangi.hessian import HessianStack, Setting, piece_eigenvalues, scale_spaces
-from lesiondash.frangi.inputs import checked_image, checked_sigmas, checked_spacing
+from lesiondash.frangi.inputs import checked_dtype, checked_image, checked_sigmas
 from lesiondash.records import FloatArray, FrangiParams, FrangiResult
 
 BLOCK_PX = 32768
@@ -39,11 +39,12 @@ def frangi_filter(
     image: (h, w), (n, h, w) or (z, y, x), finite; meant for a CT window mapped to [0, 1], as gamma is in units of
     that window (values outside are taken as they are). spacing_mm: (y, x) or (z, y, x); params.sigmas are then in
     mm, else in px. dtype: float64, or float32, which is some five times as fast and within 1e-5 wherever the
-    response does not jump. tolerance, device, compile: see `HessianStack.compute`; here float32 also waits for
-    compiled kernels where the work is worth it. per_scale: return each scale's response too.
-    Returns a response in [0, 1] of that dtype and the index of the winning scale, both of the image's shape. No
-    scale is kept: memory is three times the image and some MB.
-    Raises `FilterError` for an image, spacing or parameter outside its domain, or an image beyond the memory limit.
+    response does not jump; a gamma below 1e-5 is computed in float64 all the same. tolerance, device, compile: see
+    `HessianStack.compute`; here float32 also waits for compiled kernels where the work is worth it, and the formula
+    of scikit-image takes no tolerance and no device's help. per_scale: return each scale's response too.
+    Returns a response in [0, 1] of that dtype and the index of the winning scale, both of the image's shape. Memory
+    is three to four times the image and some MB.
+    Raises `FilterError` for an image, option or parameter outside its domain, or an image beyond the memory limit.
 
     Source: Frangi et al. 1998 (doi 10.1007/BFb0056195) eq 13, as modified by Qi et al. 2023, Appendix A, in
     the reading of `respond`. To move a slider, keep a `HessianStack` and call its `respond`.
@@ -54,36 +55,49 @@ def frangi_filter(
     np.float64(0.393)
     """
     check_params(params)
+    asked, dtype = checked_dtype(dtype), needed_dtype(params, dtype)
     if params.formula == "skimage":
         from lesiondash.frangi.parity import skimage_frangi
 
-        return skimage_frangi(image, params, spacing_mm=spacing_mm, ndim=ndim, dtype=dtype, per_scale=per_scale)
+        return skimage_frangi(
+            image, params, spacing_mm=spacing_mm, ndim=ndim, dtype=asked, tolerance=tolerance, per_scale=per_scale
+        )
     if per_scale:
         stack = HessianStack.compute(
             image, params.sigmas, spacing_mm=spacing_mm, ndim=ndim, dtype=dtype,
             tolerance=tolerance, device=device, compile=compile,
         )  # fmt: skip
-        return respond(stack, params, per_scale=True)
+        return _as_asked(respond(stack, params, per_scale=True), asked)
+    setting = Setting.checked(params.sigmas, spacing_mm, ndim, tolerance, device)
     pixels = checked_image(image, dtype, ndim, 4, "filter it in parts with a margin of some 6 σ, or in float32")
-    setting = Setting(checked_sigmas(params.sigmas), checked_spacing(spacing_mm, ndim), tolerance, device)
     fast = kernels(compile, pixels.dtype, pixels.size * len(params.sigmas)) if device is None else None
-    return _filter(pixels, params, setting, fast, np.shape(image))
+    return _as_asked(_filter(pixels, params, setting, fast, np.shape(image)), asked)
+
+
+def _as_asked(found: FrangiResult, dtype: np.dtype[Any]) -> FrangiResult:
+    scales = None if found.responses is None else found.responses.astype(dtype, copy=False)
+    return replace(found, response=found.response.astype(dtype, copy=False), responses=scales)
 
 
 def _filter(
     pixels: FloatArray, params: FrangiParams, setting: Setting, fast: ModuleType | None, shape: tuple[int, ...]
 ) -> FrangiResult:
-    """Filter checked pixels scale by scale, keeping the largest response and its scale."""
+    """Filter checked pixels, which it may overwrite, scale by scale, keeping the largest response and its scale."""
     if params.gamma == "auto":
-        pixels, params = _to_unit_norm(pixels, setting), replace(params, gamma=0.5)
-    response, index = np.zeros_like(pixels), np.zeros(pixels.shape, np.int32)
+        _to_unit_norm(pixels, setting)
+        params = replace(params, gamma=0.5)
+    response, index = np.zeros(pixels.shape, pixels.dtype), np.zeros(pixels.shape, np.int32)
+    at_once = setting.device is None and (setting.ndim == 3 or len(pixels) == 1)
     for images, space in scale_spaces(pixels, setting):
-        best, winner = (place(np.zeros(space.pixels.shape, t), setting.device) for t in (pixels.dtype, np.int32))
+        if at_once:
+            best, winner = (each.reshape(space.pixels.shape) for each in (response, index))
+        else:
+            best, winner = (place(np.zeros(space.pixels.shape, t), setting.device) for t in (pixels.dtype, np.int32))
         for piece in space.pieces():
             values = piece_eigenvalues(piece.components, fast)
             part, number = best[piece.where].reshape(-1), winner[piece.where].reshape(-1)
             _merge(values, params, piece.scales.start, part, number, fast)
-        for target, found in ((response, best), (index, winner)):
+        for target, found in () if at_once else ((response, best), (index, winner)):
             target[images] = fetch(found) if space.ndim == 3 else fetch(found).swapaxes(0, 1)
     return FrangiResult(response.reshape(shape), index.reshape(shape), setting.sigmas)
 
@@ -104,31 +118,31 @@ def respond(stack: HessianStack, params: FrangiParams, *, per_scale: bool = Fals
     Raises `FilterError` when params.sigmas are not the stack's, or for the formula of scikit-image, which takes
     other derivatives.
     """
-    _check_stack(stack, params)
-    shape = stack.big.shape[1:]
-    parts = _parts(stack, params)
-    every = np.concatenate([_each_scale(*part) for part in parts], axis=1) if per_scale else None
+    if per_scale:
+        every = responses(stack, params)
+        return FrangiResult(every.max(axis=0), every.argmax(axis=0).astype(np.int32), stack.sigmas, every)
+    check_stack(stack, params)
     best, index = [], []
     fast = kernels(stack.compile, fetch(stack.big[:0]).dtype) if stack.device is None else None
-    for values, each in parts:
+    for values, each in _parts(stack, params):
         count = values[2].shape[1]
         top, winner = (place(np.zeros(count, t), stack.device) for t in (fetch(stack.big[:0]).dtype, np.int32))
         _merge(values, each, 0, top, winner, fast)
         best.append(fetch(top))
         index.append(fetch(winner))
-    response, number = (np.concatenate(each).reshape(shape) for each in (best, index))
-    scales = None if every is None else every.reshape(stack.big.shape)
-    return FrangiResult(response, number, stack.sigmas, scales)
+    response, number = (np.concatenate(each).reshape(stack.big.shape[1:]) for each in (best, index))
+    return FrangiResult(response, number, stack.sigmas)
 
 
 def responses(stack: HessianStack, params: FrangiParams) -> FloatArray:
     """Return the response of each scale on its own, (scales, *image), as in `respond`."""
-    _check_stack(stack, params)
+    check_stack(stack, params)
     parts = [_each_scale(*part) for part in _parts(stack, params)]
     return np.concatenate(parts, axis=1).reshape(stack.big.shape)
 
 
-def _check_stack(stack: HessianStack, params: FrangiParams) -> None:
+def check_stack(stack: HessianStack, params: FrangiParams) -> None:
+    """Raise `FilterError` for parameters outside their domain, or that the stack's derivatives cannot serve."""
     check_params(params)
     if params.formula == "skimage":
         raise FilterError("The formula of scikit-image takes other derivatives; call frangi_filter.")
@@ -146,10 +160,9 @@ def _parts(stack: HessianStack, params: FrangiParams) -> list[tuple[Eigenvalues,
     if params.gamma != "auto":
         return [(_flat(arrays, count), params)]
     parts = []
-    for i, peak in enumerate(np.ravel(stack.peak_norm)):
-        own = arrays if stack.peak_norm.ndim == 0 else tuple(each if each is None else each[:, i] for each in arrays)
-        # Of a flat image every response is 0 whatever its gamma.
-        parts.append((_flat(own, count), replace(params, gamma=0.5 * float(peak) or 1.0)))
+    for i, gamma in enumerate(np.ravel(stack.auto_gamma)):
+        own = arrays if stack.auto_gamma.ndim == 0 else tuple(each if each is None else each[:, i] for each in arrays)
+        parts.append((_flat(own, count), replace(params, gamma=float(gamma))))
     return parts
 
 
@@ -197,14 +210,14 @@ def _blocks(values: Array) -> list[slice]:
 
 
 def _constants(params: FrangiParams) -> tuple[float, ...]:
-    """Return sign of the structures, rho, gain and the three rates, as the compiled kernels take them."""
+    """Return sign of the structures, rho, gain, full and the three rates, as the compiled kernels take them."""
     sign = {"bright": 1.0, "dark": -1.0, "both": 0.0}[params.polarity]
-    rates = [rate(float(width)) for width in (params.alpha, params.beta, params.gamma)]
-    return sign, params.rho, gain(params), *rates
+    rates = [rate(width) for width in (params.alpha, params.beta, params.gamma)]
+    return sign, params.rho, gain(params), full(params), *rates
 
 
-def _to_unit_norm(pixels: FloatArray, setting: Setting) -> FloatArray:
-    """Divide each image by its largest structure norm S, so that half of it is 0.5 for all."""
+def _to_unit_norm(pixels: FloatArray, setting: Setting) -> None:
+    """Divide each image, in place, by its largest structure norm S, so that half of it is 0.5 for all."""
     peaks = np.zeros((1 if setting.ndim == 3 else len(pixels), 1, 1), pixels.dtype)
     for images, space in scale_spaces(pixels, setting):
         for piece in space.pieces():
@@ -216,4 +229,4 @@ def _to_unit_norm(pixels: FloatArray, setting: Setting) -> FloatArray:
             else:
                 part = fetch(norm).reshape(-1, *space.pixels.shape[1:]).max(axis=(0, 2))  # over scales and rows
                 peaks[images, 0, 0] = np.maximum(peaks[images, 0, 0], part)
-    return np.asarray(pixels / np.where(peaks > 0, np.sqrt(peaks), 1), pixels.dtype)
+    pixels /= np.where(peaks > 0, np.sqrt(peaks), 1)

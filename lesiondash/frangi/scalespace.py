@@ -89,7 +89,7 @@ class ScaleSpace:
     def _interpolated(self, plan: Interpolation) -> Iterator[Piece]:
         """Filter at a few scales; the others' components are fixed combinations of theirs."""
         xp = namespace(self.pixels)
-        weights, total = self._place(plan.weights), len(self.sigmas_px)
+        weights, total = self._place(np.asarray(plan.weights, self._dtype)), len(self.sigmas_px)
         line = self.pixels.shape[1] * self.pixels.shape[2]
         step = max(1, TILE_PX // line) if self.device is None else self.pixels.shape[0]
         for rows in self._parts():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.errors import FilterError
-from lesiondash.frangi.formulas import check_params
+from lesiondash.frangi.formulas import check_params, needed_dtype
 from lesiondash.frangi.hessian import HessianStack
-from lesiondash.frangi.presets import sweep
+from lesiondash.frangi.inputs import checked_image
+from lesiondash.frangi.presets import as_sweep, sweep
 from lesiondash.records import FloatArray, FrangiParams
 
 OUTCOMES = {
@@ -88,33 +90,52 @@ class SensitivityMap:
 
 def sensitivity(
     images: npt.ArrayLike,
-    inside: npt.NDArray[np.bool_],
+    inside: npt.ArrayLike,
     params: FrangiParams,
     rows: Axis,
     columns: Axis,
     outcome: str = "contrast",
 ) -> Iterator[SensitivityMap]:
-    """Yield the map over the first regions, then over more, and last over all: stop by asking for no more.
+    """Return maps over the first regions, then over more, and last over all: stop by asking for no more.
 
-    images: (n, h, w) in [0, 1]; inside: (n, h, w), the lesion's mask or box; params: the setting that both parameters
-    depart from. Every map counts the same regions in each of its cells. Outcomes: "contrast", (mean response inside −
-    outside) / their sum; "overlap", Dice of the mask and the response above its Otsu threshold; "neighbours", how many
-    of a region's nine nearest others, by cosine of their responses on a 16 × 16 grid, differ from those at params.
-    Raises `FilterError` for an unknown parameter or outcome, or arrays that do not fit each other.
+    images: (n, h, w) in [0, 1]; inside: (n, h, w), the lesion's mask or box, other than 0; params: the setting that
+    both parameters depart from. Every map counts the same regions in each of its cells. Outcomes: "contrast", (mean
+    response inside − outside) / their sum; "overlap", Dice of the mask and the response above its Otsu threshold;
+    "neighbours", how many of a region's nine nearest others, by cosine of their responses on a 16 × 16 grid, differ
+    from those at params.
+    Raises `FilterError` at once for an unknown parameter or outcome, an axis without values, or arrays that cannot
+    be filtered or do not fit each other.
     """
-    pixels = np.asarray(images, np.float32)
-    if pixels.ndim != 3 or pixels.shape != np.shape(inside):
-        raise FilterError(f"Images {pixels.shape} and masks {np.shape(inside)} must both be (n, h, w).")
+    checked_image(images, np.float32)
+    pixels, masks = np.asarray(images, np.float32), np.asarray(inside, bool)
+    if pixels.ndim != 3 or pixels.shape != masks.shape:
+        raise FilterError(f"Images {pixels.shape} and masks {masks.shape} must both be (n, h, w).")
     if outcome not in OUTCOMES:
         raise FilterError(f"There is no outcome {outcome!r}; choose one of {', '.join(OUTCOMES)}.")
     if outcome == "neighbours" and len(pixels) <= NEAREST:
         raise FilterError(f"{len(pixels)} regions have no nine neighbours; take more than {NEAREST}.")
+    for axis in (rows, columns):
+        if not axis.values:
+            raise FilterError(f"There is no value of {axis.name} to vary; give at least one.")
     cells = [with_value(with_value(params, rows.name, r), columns.name, c) for r in rows.values for c in columns.values]
-    found: list[list[Any]] = [[] for _ in (*cells, params)]
+    check_params(params)
+    return _maps(pixels, masks, [*cells, params], rows, columns, outcome)
+
+
+def _maps(
+    pixels: FloatArray,
+    masks: npt.NDArray[np.bool_],
+    settings: Sequence[FrangiParams],
+    rows: Axis,
+    columns: Axis,
+    outcome: str,
+) -> Iterator[SensitivityMap]:
+    """Yield a map after each chunk of regions; settings: of each cell, and last the one they depart from."""
+    found: list[list[Any]] = [[] for _ in settings]
     for start in range(0, len(pixels), CHUNK):
         part = slice(start, start + CHUNK)
-        for place, response in _responses(pixels[part], [*cells, params]):
-            found[place].extend(_score(each, mask, outcome) for each, mask in zip(response, inside[part], strict=True))
+        for place, response in _responses(pixels[part], settings):
+            found[place].extend(_score(each, mask, outcome) for each, mask in zip(response, masks[part], strict=True))
         count = len(found[0])
         if outcome == "neighbours" and count <= NEAREST:
             continue
@@ -124,24 +145,31 @@ def sensitivity(
 
 
 def with_value(params: FrangiParams, name: str, value: float) -> FrangiParams:
-    """Return the parameters with one of `PARAMETERS` changed; "sigma_from" and "sigma_to" move an end of the sweep."""
+    """Return the parameters with one of `PARAMETERS` changed; "sigma_from" and "sigma_to" move an end of the sweep.
+
+    Raises `FilterError` for another name, a value outside its domain, or scales that are no sweep of equal steps.
+    """
     if name not in PARAMETERS:
         raise FilterError(f"There is no parameter {name!r} to vary; choose one of {', '.join(PARAMETERS)}.")
     if not name.startswith("sigma"):
-        changed = replace(params, **{name: float(value)})  # type: ignore[arg-type]
+        changed = replace(params, **{name: value})  # type: ignore[arg-type]
         check_params(changed)
         return changed
-    step = round(params.sigmas[1] - params.sigmas[0], 6) if len(params.sigmas) > 1 else 1.0
-    first, last = params.sigmas[0], params.sigmas[-1]
+    swept = as_sweep(params.sigmas)
+    if swept is None:
+        scales = reprlib.repr(params.sigmas)
+        raise FilterError(f"The scales {scales} are no sweep of equal steps, so {name} has no end to move; take one.")
+    first, last, step = swept
     return replace(params, sigmas=sweep(*((value, last) if name == "sigma_from" else (first, value)), step))
 
 
 def _responses(pixels: FloatArray, settings: Sequence[FrangiParams]) -> Iterator[tuple[int, FloatArray]]:
     """Yield each setting's place and response; what depends on the scales alone is computed once."""
-    for sigmas in dict.fromkeys(each.sigmas for each in settings):
-        stack = HessianStack.compute(pixels, sigmas, dtype=np.float32)
+    kinds = [(each.sigmas, needed_dtype(each, np.float32)) for each in settings]
+    for kind in dict.fromkeys(kinds):
+        stack = HessianStack.compute(pixels, kind[0], dtype=kind[1])
         for place, each in enumerate(settings):
-            if each.sigmas == sigmas:
+            if kinds[place] == kind:
                 yield place, stack.respond(each).response
 
 

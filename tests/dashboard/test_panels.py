@@ -92,7 +92,7 @@ def test_the_terms_under_the_cursor_are_those_of_the_picture(page: Any) -> None:
     y, x = np.unravel_index(response.argmax(), response.shape)
     terms, _ = page.frangi.probe({"x": int(x), "y": int(y), "scale": -1})
     assert terms["response"] == pytest.approx(answer["peak"], rel=0.01)
-    assert terms["plate"] * terms["blob"] * terms["structure"] == pytest.approx(terms["response"], abs=1e-6)
+    assert terms["ra_factor"] * terms["rb_factor"] * terms["structure"] == pytest.approx(terms["response"], abs=1e-6)
     assert page.frangi.probe({"x": 999, "y": 0}) is None
     assert "outside" in page.state.notice.text
 

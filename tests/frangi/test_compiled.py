@@ -33,6 +33,19 @@ def test_powers_of_two() -> None:
     assert (out[1:4] < 2e-38).all()
 
 
+@compiled._kernel()
+def complements(values: Any, out: Any) -> None:
+    for i in range(values.size):
+        out[i] = compiled.one_less_exp2(values[i])
+
+
+def test_complements_of_powers_keep_their_digits() -> None:
+    x = np.concatenate([np.geomspace(1e-30, 1, 10_000), np.linspace(0.05, 0.2, 1001)]).astype(np.float32)
+    out = np.empty_like(x)
+    complements(x, out)
+    assert np.abs(out / -np.expm1(-np.log(2) * x.astype(np.float64)) - 1).max() < 2e-6
+
+
 @pytest.mark.parametrize("count", [3, 6])
 def test_eigenvalues(count: int) -> None:
     parts = np.random.default_rng(0).normal(size=(count, 10_000)).astype(np.float32)
@@ -55,10 +68,11 @@ def test_eigenvalues_of_equal_kind() -> None:
     assert not found[:, 3].any()
 
 
+@pytest.mark.parametrize("alpha", [1.0, 100.0, 1e4])
 @pytest.mark.parametrize("polarity", ["bright", "dark", "both"])
 @pytest.mark.parametrize("rho", [0.0, 0.3, 0.68, 1.0])
 @pytest.mark.parametrize("volume", [False, True])
-def test_response(polarity: Any, rho: float, volume: bool) -> None:
+def test_response(polarity: Any, rho: float, volume: bool, alpha: float) -> None:
     rng = np.random.default_rng(5)
     values = 0.1 * rng.normal(size=(3, 3, 10_000)).astype(np.float32)  # eigenvalues, scales, pixels
     values = np.take_along_axis(values, np.argsort(np.abs(values), axis=0), axis=0)
@@ -68,7 +82,7 @@ def test_response(polarity: Any, rho: float, volume: bool) -> None:
     first = values[0] if volume else None
     stack = HessianStack(values[1], values[2], (1.0, 2.0, 3.0), first, compile=True)
     for normalise in (False, True):
-        params = FrangiParams(sigmas=stack.sigmas, rho=rho, polarity=polarity, normalise=normalise)
+        params = FrangiParams(alpha=alpha, sigmas=stack.sigmas, rho=rho, polarity=polarity, normalise=normalise)
         every = np.stack(
             [
                 response_of(None if first is None else each[0], each[1], each[2], params)
@@ -77,6 +91,7 @@ def test_response(polarity: Any, rho: float, volume: bool) -> None:
         )
         result = stack.respond(params)
         assert np.abs(result.response - every.max(axis=0)).max() < 2e-6
+        assert result.response.max() <= 1
         assert (result.scale_index == every.argmax(axis=0)).mean() > 0.999
         assert not result.response[:3].any()
         assert not result.scale_index[:3].any()

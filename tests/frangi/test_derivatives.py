@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from typing import Any
+
 import numpy as np
 import pytest
 
 from lesiondash.errors import FilterError
+from lesiondash.frangi import derivatives
 from lesiondash.frangi.derivatives import (
+    MIN_SIGMA_PX,
     cosines,
     derivative_operators,
     frequencies,
@@ -15,6 +20,9 @@ from lesiondash.frangi.derivatives import (
     spectral_operators,
     spectral_pays,
 )
+from lesiondash.frangi.hessian import HessianStack
+from lesiondash.frangi.response import frangi_filter
+from lesiondash.records import FrangiParams
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.3, 0.7, 1, 2.2, 9])
@@ -76,6 +84,39 @@ def test_wide_kernels_are_left_to_cosines() -> None:
     assert spectral_pays((64, 64), (3, 3))
 
 
+def test_operators_are_kept_within_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derivatives, "_kept", OrderedDict())
+    assert row_blocks(64, 2.5, "<f8") is row_blocks(64, 2.5, "<f8")
+    assert spectral_operators(64, 2.5, "<f4") is spectral_operators(64, 2.5, "<f4")
+    monkeypatch.setattr(derivatives, "OPERATOR_BYTES", 1_000_000)
+    for size in (200, 300, 400):
+        for dtype in (np.float32, np.float64):
+            HessianStack.compute(np.ones((size, size + 9)), (1.0, 3.0, 9.0), dtype=dtype)
+    assert 0 < sum(size for _, size in derivatives._kept.values()) <= 1_000_000
+    last = spectral_operators(100, 4.0, "<f4")
+    assert spectral_operators(100, 4.0, "<f4") is last
+
+
 def test_refuses_a_scale_beyond_reason() -> None:
     with pytest.raises(FilterError, match="2000 pixels"):
         derivative_operators(8, 2000)
+    with pytest.raises(FilterError, match=r"less than 0\.001"):
+        derivative_operators(8, 1e-170)
+    assert np.isfinite(derivative_operators(8, MIN_SIGMA_PX)).all()
+
+
+@pytest.mark.parametrize("formula", ["promotion", "skimage"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("sigma", [1e7, 1e308, 1e-3 / 2, 1e-170])
+def test_every_path_refuses_a_scale_beyond_reason(sigma: float, ndim: int, dtype: Any, formula: Any) -> None:
+    image = np.random.default_rng(0).random((3, 8, 9))
+    params = FrangiParams(sigmas=(1.0, sigma), formula=formula)
+    with pytest.raises(FilterError, match="The scale is"):
+        frangi_filter(image, params, ndim=ndim, dtype=dtype)
+
+
+def test_the_bounds_of_a_scale_are_in_pixels() -> None:
+    for spacing, words in ((1e-5, "more than"), (1e5, "less than"), (1e-320, "more than")):
+        with pytest.raises(FilterError, match=words):
+            HessianStack.compute(np.eye(9), (0.5,), spacing_mm=(1, spacing), tolerance=1e-3)

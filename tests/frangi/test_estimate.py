@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lesiondash.errors import FilterError
-from lesiondash.frangi.estimate import estimate
+from lesiondash.frangi.estimate import HALF_RESPONSE, LIMITS, _middle, estimate
+from lesiondash.frangi.hessian import HessianStack
 from lesiondash.frangi.response import frangi_filter
 from lesiondash.records import FrangiParams
 
@@ -40,10 +41,35 @@ def test_other_parameters_are_kept() -> None:
     assert (params.alpha, params.beta, params.polarity) == (0.4, 0.9, "both")
 
 
-@pytest.mark.parametrize("size", [(0, 3), (4, -1), (float("nan"), 3)])
+@pytest.mark.parametrize("size", [(0, 3), (4, -1), (float("nan"), 3), (float("inf"), 3), ("4", 3), (4,), (None, 3)])
 def test_sizes_must_be_sizes(size: tuple[float, float]) -> None:
     with pytest.raises(FilterError, match="size"):
         estimate(disc(4), size)
+
+
+def test_gamma_is_of_the_lesions_own_pixels() -> None:
+    assert [_middle(64, size) for size in (10, 1, 0.3, 200)] == [
+        slice(27, 37),
+        slice(32, 33),
+        slice(32, 33),
+        slice(0, 64),
+    ]
+    stack_of = estimate(disc(5), (10, 14))
+    stack = HessianStack.compute(disc(5), stack_of.sigmas, dtype=np.float32)
+    norm = np.hypot(stack.small, stack.big).max(axis=0)[27:37, 25:39]
+    assert stack_of.gamma == float(f"{np.median(norm) / HALF_RESPONSE:.2g}")
+
+
+def test_scales_stay_within_their_limits() -> None:
+    for size in (0.5, 9, 60, 1000):
+        sigmas = estimate(disc(5), (size, size)).sigmas
+        assert LIMITS[0] <= sigmas[0] <= LIMITS[1] / 2
+        assert sigmas[-1] <= LIMITS[1]
+
+
+def test_a_batch_is_refused() -> None:
+    with pytest.raises(FilterError, match="one slice"):
+        estimate(np.stack([disc(4), disc(5)]), (9, 9))
 
 
 def test_a_flat_box_is_said() -> None:

@@ -30,7 +30,7 @@ def test_terms_multiply_to_the_response(rho: float, polarity: str, formula: str,
         terms = explain(STACK, params, place)
         assert terms.response == pytest.approx(found.response[place], abs=1e-12)
         assert terms.scale_index == found.scale_index[place]
-        product = 0.0 if terms.gated else terms.plate * terms.blob * terms.structure
+        product = 0.0 if terms.gated else terms.ra_factor * terms.rb_factor * terms.structure
         if not (formula == "strict" and polarity == "both"):
             assert product == pytest.approx(terms.response, abs=1e-9)
         assert terms.s == pytest.approx(np.linalg.norm(terms.eigenvalues))
@@ -66,6 +66,28 @@ def test_a_volume_has_three_eigenvalues() -> None:
 def test_places_outside_are_refused(place: tuple[int, ...]) -> None:
     with pytest.raises(FilterError, match="outside"):
         explain(STACK, BASE, place)
+
+
+@pytest.mark.parametrize("place", [(1.0, 2), (0.5, 0), ("1", 2), (None, 1)])
+def test_places_are_whole_numbers(place: tuple[int, ...]) -> None:
+    with pytest.raises(FilterError, match="whole numbers"):
+        explain(STACK, BASE, place)
+    with pytest.raises(FilterError, match="whole numbers"):
+        explain(STACK, BASE, (1, 2), 0.5)  # type: ignore[arg-type]
+    assert explain(STACK, BASE, (np.int64(1), 2)).response == explain(STACK, BASE, (1, 2)).response  # type: ignore[arg-type]
+
+
+def test_parameters_are_of_the_stacks_scales() -> None:
+    with pytest.raises(FilterError, match="compute a HessianStack"):
+        explain(STACK, replace(BASE, sigmas=(1.0, 2.0, 9.0)), (1, 2))
+
+
+def test_auto_gamma_is_each_images_own() -> None:
+    stack = HessianStack.compute(np.stack([IMAGE, 0.1 * IMAGE, 0 * IMAGE]), SIGMAS)
+    params = replace(BASE, gamma="auto")
+    for n in range(3):
+        found = explain(stack, params, (n, 5, 7)).response
+        assert found == pytest.approx(stack.respond(params).response[n, 5, 7], abs=1e-12)
 
 
 def test_formulas_that_are_no_product_are_refused() -> None:

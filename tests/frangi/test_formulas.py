@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lesiondash.frangi.formulas import response_of
+from lesiondash.frangi.formulas import rate, response_of
 from lesiondash.frangi.hessian import HessianStack
 from lesiondash.records import FrangiParams
 
@@ -82,6 +82,11 @@ def test_objectness_is_for_blobs_and_plates() -> None:
     assert value(params, -1, 1) == 0
     assert value(replace(params, polarity="dark"), 1, 1, 1) == pytest.approx(GAIN)
     assert value(replace(params, polarity="both"), 1, 1, 1) == pytest.approx(GAIN)
+
+
+def test_rates_do_not_overflow_in_the_kind_of_their_number() -> None:
+    assert rate(np.uint8(16)) == rate(16)  # type: ignore[arg-type]
+    assert rate(np.float16(1e-4)) == pytest.approx(rate(1e-4), rel=2e-2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("formula", ["promotion", "strict", "objectness"])

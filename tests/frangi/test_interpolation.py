@@ -12,6 +12,7 @@ from lesiondash.errors import FilterError
 from lesiondash.frangi.hessian import HessianStack, Setting, scale_spaces
 from lesiondash.frangi.interpolation import interpolate
 from lesiondash.frangi.presets import sweep
+from lesiondash.frangi.response import frangi_filter
 from lesiondash.records import DEFAULT_SIGMAS, FrangiParams
 
 Image = np.ndarray[Any, Any]
@@ -83,7 +84,21 @@ def test_stack_says_its_error_and_its_response_is_close() -> None:
     assert np.quantile(difference, 0.999) < 1e-3
 
 
-@pytest.mark.parametrize("tolerance", [0, -1, float("nan"), "small"])
-def test_refuses_other_tolerances(tolerance: Any) -> None:
-    with pytest.raises(FilterError, match="tolerance"):
-        HessianStack.compute(np.eye(9), (1.0, 2.0), tolerance=tolerance)
+@pytest.mark.parametrize("tolerance", [0, -1, float("nan"), "small", True])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_refuses_other_tolerances(tolerance: Any, ndim: int) -> None:
+    for compute in (HessianStack.compute, lambda image, sigmas, **given: frangi_filter(image, **given)):
+        with pytest.raises(FilterError, match="tolerance"):
+            compute(np.ones((2, 9, 9)), (1.0, 2.0), ndim=ndim, tolerance=tolerance)
+
+
+def test_a_tolerance_is_no_option_of_a_volume_or_of_scikit_image() -> None:
+    with pytest.raises(FilterError, match="volume"):
+        HessianStack.compute(np.ones((3, 9, 9)), (1.0, 2.0), ndim=3, tolerance=1e-3)
+    with pytest.raises(FilterError, match="scikit-image"):
+        frangi_filter(scene(), FrangiParams(formula="skimage"), tolerance=1e-3)
+
+
+def test_a_tolerance_of_numpy() -> None:
+    stacks = [HessianStack.compute(np.eye(9), DEFAULT_SIGMAS, tolerance=kind(2.0**-10)) for kind in (float, np.float32)]
+    assert np.array_equal(stacks[0].big, stacks[1].big)

@@ -9,6 +9,7 @@ import pytest
 from scenes import scene, scene_3d
 
 from lesiondash.errors import FilterError
+from lesiondash.frangi.parity import skimage_frangi
 from lesiondash.frangi.response import frangi_filter
 from lesiondash.records import FrangiParams
 
@@ -77,3 +78,9 @@ def test_refuses_what_scikit_image_cannot() -> None:
         frangi_filter(scene() * np.nan, parameters())
     with pytest.raises(FilterError, match="1024 pixels"):
         frangi_filter(np.zeros((4, 2000)), parameters())
+
+
+def test_refuses_parameters_outside_their_domain() -> None:
+    for wrong in ({"beta": -1.0}, {"polarity": "grey"}, {"sigmas": (0.0,)}):
+        with pytest.raises(FilterError):
+            skimage_frangi(scene(), parameters(**wrong))

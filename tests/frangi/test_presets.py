@@ -15,6 +15,7 @@ from lesiondash.frangi.formulas import check_params
 from lesiondash.frangi.presets import (
     MEANINGS,
     PRESETS,
+    as_sweep,
     from_link,
     from_yaml,
     preset,
@@ -50,6 +51,24 @@ def test_settings_come_back_the_same(params: FrangiParams) -> None:
     assert from_yaml(to_yaml(params)) == params
     assert from_link(to_link(params)) == params
     assert from_link("?" + to_link(params)) == params
+
+
+def test_numbers_of_numpy_are_said_as_pythons() -> None:
+    plain = FrangiParams(alpha=1.0, beta=0.25, gamma=0.5, sigmas=(1.0, 2.0, 4.0), rho=1.0, normalise=True)
+    same = FrangiParams(
+        alpha=np.int8(1),  # type: ignore[arg-type]
+        beta=np.float64(0.25),
+        gamma=np.float32(0.5),  # type: ignore[arg-type]
+        sigmas=np.array([1, 2, 4]),  # type: ignore[arg-type]
+        rho=1,
+        polarity=np.str_("bright"),  # type: ignore[arg-type]
+        normalise=np.bool_(True),  # type: ignore[arg-type]
+    )
+    assert same == plain
+    assert hash(same) == hash(plain)
+    for say in (to_yaml, to_link, to_python):
+        assert say(same) == say(plain)
+    assert "np." not in to_link(FrangiParams(sigmas=[np.float64(1.5), np.float32(2.5)]))  # type: ignore[arg-type]
 
 
 def test_presets_are_valid_named_and_explained() -> None:
@@ -101,22 +120,30 @@ def test_sweep() -> None:
     [
         ("sharpness: 1", "no parameter sharpness"),
         ("beta: 1\nbeta: 2", "beta more than once"),
-        ("beta: [1]", r"beta is \[1\]"),
-        ("beta: true", "beta is True"),
-        ("beta: .nan", "beta is nan"),
+        ("beta: [1]", r"beta is \['1'\]"),
+        ("beta: true", "beta is 'true'"),
+        ("beta: .nan", "beta is '.nan'"),
         ("- 1", "not a mapping"),
         ("", "not a mapping"),
         ("{", "not YAML"),
-        ("!!python/object/apply:os.getcwd []", "not YAML"),
+        ("!!python/object/apply:os.getcwd []", "not a mapping"),
         ("sigmas: {from: 1}", "from, to and step"),
         ("sigmas: 3", "list of scales"),
         ("sigmas: []", "empty"),
         ("sigmas: [1, wide]", "wide"),
         ("sigmas: {from: 1, to: 9, step: 0}", "sweep"),
         ("gamma: half", "half"),
-        ("normalise: 3", "normalise is 3"),
-        ("polarity: 1", "polarity is 1"),
+        ("normalise: 3", "normalise is '3'"),
+        ("polarity: 1", "polarity is '1'"),
         ("formula: [1]", "formula"),
+        ("alpha: 2020-13-45", "alpha is '2020-13-45'"),
+        ("alpha: 0x_", "alpha is '0x_'"),
+        ("alpha: !!int foo", "alpha is 'foo'"),
+        ("normalise: !!bool foo", "normalise is 'foo'"),
+        ("alpha: !!timestamp foo", "alpha is 'foo'"),
+        ("[" * 3000, "nested too deeply"),
+        ("alpha: {beta: 1}", "alpha is {'beta': '1'}"),
+        ("? [1]\n: 2", "not YAML"),
     ],
 )
 def test_refuses_yaml(text: str, words: str) -> None:
@@ -143,6 +170,30 @@ def test_refuses_yaml(text: str, words: str) -> None:
 def test_refuses_a_link(query: str, words: str) -> None:
     with pytest.raises(FilterError, match=words):
         from_link(query)
+
+
+@pytest.mark.parametrize(
+    "text", ["beta: " + "7" * 400, "beta: " + "x" * 400, "x" * 400 + ": 1", "sigmas: " + "x" * 400]
+)
+def test_refusals_are_short(text: str) -> None:
+    with pytest.raises(FilterError, match="100,007 characters"):
+        from_yaml("beta: 1" + " " * 100_000)
+    with pytest.raises(FilterError) as caught:
+        from_yaml(text)
+    assert len(str(caught.value)) < 250
+
+
+def test_truths_in_yaml() -> None:
+    assert from_yaml("normalise: True").normalise is from_yaml("normalise: true").normalise is True
+    assert from_yaml("normalise: false").normalise is False
+
+
+def test_as_sweep() -> None:
+    assert as_sweep(sweep(2, 4, 0.5)) == (2, 4, 0.5)
+    assert as_sweep((2.0, 3.0)) == (2, 3, 1)
+    assert as_sweep(DEFAULT_SIGMAS) == (1, 9, 0.2)
+    for sigmas in ((2.0,), (1.0, 2.0, 4.0), (3.0, 2.0, 1.0), (1.0, 1.0)):
+        assert as_sweep(sigmas) is None
 
 
 def test_nothing_said_is_the_default() -> None:

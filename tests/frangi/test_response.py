@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from math import exp, sqrt
 from typing import Any
@@ -11,7 +12,10 @@ import pytest
 from scenes import scene, scene_3d
 
 from lesiondash.errors import FilterError
+from lesiondash.frangi import response
+from lesiondash.frangi.formulas import response_of
 from lesiondash.frangi.hessian import HessianStack
+from lesiondash.frangi.presets import PRESETS
 from lesiondash.frangi.response import frangi_filter
 from lesiondash.records import DEFAULT_SIGMAS, FrangiParams
 
@@ -150,6 +154,8 @@ def test_auto_gamma_is_half_the_largest_norm_of_each_image() -> None:
         fixed = frangi_filter(images[row], replace(params, gamma=gamma)).response
         assert_same(batch[row], fixed, sure(HessianStack.compute(images[row], SIGMAS)))
     assert not batch[2].any()
+    assert stack.auto_gamma[2] == 1
+    assert stack.auto_gamma[:2] == pytest.approx(stack.peak_norm[:2] / 2)
 
 
 def test_batch_equals_one_by_one() -> None:
@@ -277,6 +283,15 @@ def test_streaming_equals_the_stack(ndim: int, gamma: Any) -> None:
     assert np.array_equal(again.responses, stack.responses(params))
 
 
+def test_each_scale_is_evaluated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = FrangiParams(sigmas=SIGMAS)
+    stack, calls = HessianStack.compute(scene(), SIGMAS), []
+    monkeypatch.setattr(response, "response_of", lambda *given: (calls.append(given), response_of(*given))[1])
+    found = stack.respond(params, per_scale=True)
+    assert len(calls) == len(SIGMAS)
+    assert found.scale_index.dtype == np.int32
+
+
 def test_one_pixel_and_one_line() -> None:
     params = FrangiParams(sigmas=(1.0, 4.0), gamma="auto")
     for shape, ndim in (((1, 1), 2), ((1, 30), 2), ((3, 1, 1), 2), ((1, 1, 1), 3), ((1, 8, 9), 3)):
@@ -288,6 +303,34 @@ def test_one_pixel_and_one_line() -> None:
             assert np.isfinite(found.response).all()
             if image[..., 0].size == image.size and image.ndim == 2 and 1 in shape and max(shape) == 1:
                 assert not found.response.any()
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("per_scale", [True, False])
+def test_a_small_gamma_is_exact_in_float32_too(compiled: bool, per_scale: bool) -> None:
+    image, params = scene().astype(np.float32), PRESETS["released-code"]
+    found = frangi_filter(image, params, dtype=np.float32, compile=compiled, per_scale=per_scale)
+    wanted = frangi_filter(image, params, per_scale=per_scale)
+    assert found.response.dtype == np.float32
+    assert np.abs(found.response - wanted.response).max() < 1e-6
+    assert np.array_equal(found.scale_index, wanted.scale_index)
+    if per_scale:
+        assert found.responses is not None
+        assert found.responses.dtype == np.float32
+
+
+@pytest.mark.parametrize("gamma", [0.0444, "auto"])
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_memory_is_what_is_said(ndim: int, gamma: Any, dtype: Any) -> None:
+    image = np.random.default_rng(0).random((1000, 900) if ndim == 2 else (20, 220, 230)).astype(dtype)
+    params = FrangiParams(sigmas=(1.0, 3.0), gamma=gamma)
+    frangi_filter(image, params, ndim=ndim, dtype=dtype)  # what is kept for the next image is another matter
+    tracemalloc.start()
+    frangi_filter(image, params, ndim=ndim, dtype=dtype, compile=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * image.nbytes + 12_000_000
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

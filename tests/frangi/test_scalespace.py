@@ -119,6 +119,17 @@ def test_stack_on_a_torch_device(ndim: int, gamma: Any) -> None:
     assert torchs.responses.shape == (3, *image.shape)
 
 
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_interpolated_scales_on_a_device(dtype: Any, device: Any) -> None:
+    pytest.importorskip("torch")
+    image, params = scene(2, (40, 48)), FrangiParams()
+    stack = HessianStack.compute(image, params.sigmas, dtype=dtype, tolerance=1e-4, device=device)
+    wanted = HessianStack.compute(image, params.sigmas, tolerance=1e-4)
+    assert fetch(stack.big).dtype == dtype
+    assert np.abs(np.abs(fetch(stack.big)) - np.abs(wanted.big)).max() < 1e-5
+
+
 def test_cuda_agrees() -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():

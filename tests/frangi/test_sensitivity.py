@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,12 +104,43 @@ def test_real_masks() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(FilterError, match="both be"):
-        next(sensitivity(IMAGES, INSIDE[:3], PARAMS, GAMMA, SIGMA))
+        sensitivity(IMAGES, INSIDE[:3], PARAMS, GAMMA, SIGMA)
     with pytest.raises(FilterError, match="no outcome"):
-        next(sensitivity(IMAGES, INSIDE, PARAMS, GAMMA, SIGMA, "luck"))
+        sensitivity(IMAGES, INSIDE, PARAMS, GAMMA, SIGMA, "luck")
     with pytest.raises(FilterError, match="no nine"):
-        next(sensitivity(IMAGES[:5], INSIDE[:5], PARAMS, GAMMA, SIGMA, "neighbours"))
+        sensitivity(IMAGES[:5], INSIDE[:5], PARAMS, GAMMA, SIGMA, "neighbours")
+    with pytest.raises(FilterError, match="no value of gamma"):
+        sensitivity(IMAGES, INSIDE, PARAMS, Axis("gamma", ()), SIGMA)
+    with pytest.raises(FilterError, match="nan"):
+        sensitivity(IMAGES * np.nan, INSIDE, PARAMS, GAMMA, SIGMA)
+    with pytest.raises(FilterError, match="polarity"):
+        sensitivity(IMAGES, INSIDE, replace(PARAMS, polarity="grey"), GAMMA, SIGMA)  # type: ignore[arg-type]
     with pytest.raises(FilterError, match="vary"):
         with_value(PARAMS, "delta", 1)
     with pytest.raises(FilterError, match="gamma"):
         with_value(PARAMS, "gamma", -1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_masks_of_numbers_are_masks(dtype: Any) -> None:
+    wanted, found = (
+        list(sensitivity(IMAGES, mask, PARAMS, GAMMA, Axis("beta", (0.6,)))) for mask in (INSIDE, INSIDE.astype(dtype))
+    )
+    np.testing.assert_array_equal(found[-1].mean, wanted[-1].mean)
+
+
+def test_only_a_sweep_has_an_end_to_move() -> None:
+    assert with_value(PARAMS, "sigma_to", 6).sigmas == (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    assert with_value(replace(PARAMS, sigmas=(1.0, 2.0)), "sigma_from", 0.5).sigmas == (0.5, 1.5)
+    for sigmas in ((1.0, 2.0, 4.0, 8.0), (4.0,), (3.0, 2.0, 1.0)):
+        with pytest.raises(FilterError, match="no sweep of equal steps"):
+            with_value(replace(PARAMS, sigmas=sigmas), "sigma_to", 3.0)
+
+
+def test_a_small_gamma_is_computed_in_float64() -> None:
+    images = 0.5 + 1e-3 * RNG.random((2, 16, 16))
+    axis = Axis("gamma", (2e-8, 0.1))
+    *_, whole = sensitivity(images, INSIDE[:2, 8:24, 8:24], PARAMS, axis, Axis("beta", (0.6,)))
+    response = frangi_filter(images.astype(np.float32), replace(PARAMS, gamma=2e-8)).response
+    each = [contrast(*pair) for pair in zip(response, INSIDE[:2, 8:24, 8:24], strict=True)]
+    assert whole.mean[0, 0] == pytest.approx(np.mean(each), abs=1e-9)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lesiondash.dashboard.state import State, tells_errors
 from lesiondash.dashboard.store import Store
-from lesiondash.frangi.apply import filtered_path, kept_or_applied
+from lesiondash.frangi.apply import kept_or_applied
 
 
 class CollectionFilter:
@@ -58,6 +58,6 @@ class CollectionFilter:
             if before:
                 text = "this setting was applied before"
             elif filtered is not None:
-                text = f"{len(ids):,} responses kept in {filtered_path(folder, params, window, ids).name}"
+                text = f"{len(ids):,} responses kept in {filtered.path(folder).name}"
         finally:
             self._tell(False, text)

@@ -18,7 +18,7 @@ from lesiondash.errors import FilterError
 from lesiondash.frangi.backend import warm_up
 from lesiondash.frangi.estimate import estimate
 from lesiondash.frangi.explain import explain
-from lesiondash.frangi.formulas import response_of
+from lesiondash.frangi.formulas import needed_dtype, response_of
 from lesiondash.frangi.hessian import HessianStack
 from lesiondash.frangi.presets import MEANINGS, from_link, preset, preset_of, sweep, to_link, to_python, to_yaml
 from lesiondash.frangi.response import frangi_filter
@@ -99,6 +99,8 @@ class FrangiPanel:
         params = self.state.params
         if self._stack is None or params.formula not in ("promotion", "strict"):
             return None
+        if self._stack.sigmas != params.sigmas:  # an estimate was made, and the sliders have not followed yet
+            return None
         scale = int(message.get("scale", -1))
         place = int(message["y"]), int(message["x"])
         terms = explain(self._stack, params, place, scale if scale >= 0 else None)
@@ -157,7 +159,7 @@ class FrangiPanel:
             alone = every.responses[scale] if 0 <= scale < len(params.sigmas) else None
         else:
             result, stack = self._stack.respond(params), self._stack
-            plain = params if params.gamma != "auto" else replace(params, gamma=0.5 * float(stack.peak_norm) or 1.0)
+            plain = params if params.gamma != "auto" else replace(params, gamma=float(stack.auto_gamma))
 
             def one(k: int, step: int = 1) -> Any:
                 return response_of(None, stack.small[k, ::step, ::step], stack.big[k, ::step, ::step], plain)
@@ -184,7 +186,8 @@ class FrangiPanel:
         if area not in AREAS:
             raise FilterError(f"The filter shows the region or the slice, not {area!r}.")
         shown = replace(region, search=True) if area == "region" else (region.series_uid, self._slice_index(region))
-        key = (area, shown, self.state.window, params.sigmas, params.formula == "skimage")
+        dtype = needed_dtype(params, np.float32)
+        key = (area, shown, self.state.window, params.sigmas, params.formula == "skimage", dtype)
         if key == self._stack_of:
             return
         series = self.store.scans[region.series_uid].series
@@ -200,7 +203,7 @@ class FrangiPanel:
         self._image = self.state.window.apply(hu).astype(np.float32)
         self._stack = None
         if params.formula != "skimage":  # it takes derivatives of its own
-            self._stack = HessianStack.compute(self._image, params.sigmas, dtype=np.float32, tolerance=tolerance)
+            self._stack = HessianStack.compute(self._image, params.sigmas, dtype=dtype, tolerance=tolerance)
         self._stack_of = key
 
     def _slice_index(self, region: Region) -> int:

@@ -92,8 +92,8 @@ function asker(model, kind, content) {
 
 function whyText(t) {
   const place = `x ${t.x}, y ${t.y}: response ${number(t.response)} at σ ${number(t.sigma)} px (${number(t.sigma_mm)} mm)`;
-  const parts = `λ₂ ${number(t.eigenvalues[1])}, λ₃ ${number(t.eigenvalues[2])} · R_A ${number(t.ra)} → A ${number(t.plate)} · `
-    + `R_B ${number(t.rb)} → B ${number(t.blob)} · S ${number(t.s)} → C ${number(t.structure)}`;
+  const parts = `λ₂ ${number(t.eigenvalues[1])}, λ₃ ${number(t.eigenvalues[2])} · R_A ${number(t.ra)} → A ${number(t.ra_factor)} · `
+    + `R_B ${number(t.rb)} → B ${number(t.rb_factor)} · S ${number(t.s)} → C ${number(t.structure)}`;
   return [place, t.gated ? `${parts} · 0, since λ has the other sign than the structures asked for` : `${parts} · A·B·C`];
 }
 
