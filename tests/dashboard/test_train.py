@@ -66,7 +66,7 @@ def test_started_stopped_resumed_and_done(panel: TrainPanel) -> None:
     panel.act({"type": "start", "model": "vae", "frangi": "none", "pool": "gem", "steps": 3, "batch": 8})
     assert "under way" in panel.state.notice.text  # two do not train at once
     deadline = time.monotonic() + 120
-    while "Cutting" in (panel.widget.run.get("message") or "Cutting") and time.monotonic() < deadline:
+    while not panel.widget.run.get("step") and panel.widget.run["state"] == "running" and time.monotonic() < deadline:
         time.sleep(0.2)
         panel.refresh()
     panel.act({"type": "stop", "name": name})
