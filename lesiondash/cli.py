@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesiondash.cli_train import reproduce_command, train_command
+from lesiondash.cli_train import finetune_command, reproduce_command, train_command
 from lesiondash.errors import BoxError, FilterError, SearchError
 from lesiondash.records import SCOPES, Box, FrangiParams, SearchScope, Series, Window
 from lesiondash.screen import one_sentence, progress_bars
@@ -32,6 +32,7 @@ PartialOption = Annotated[bool, typer.Option("--partial", help="Go on without th
 
 
 app.command("train")(train_command)
+app.command("finetune")(finetune_command)
 app.command("reproduce")(reproduce_command)
 
 

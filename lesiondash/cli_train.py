@@ -1,4 +1,4 @@
-"""The commands `train` and `reproduce`: settings from options, a run by name, progress on the screen."""
+"""The commands `train`, `finetune` and `reproduce`: settings from options, a run by name, progress on the screen."""
 
 from __future__ import annotations
 
@@ -58,7 +58,66 @@ def train_command(
         run, settings, root, partial = _resumed(resume) if resume else _begun(options)
         _train(run, settings, root, partial, tensorboard)
         if use:
-            _use(run, root, partial)
+            _use(run.encoder, root, partial)
+
+
+def finetune_command(
+    start: Annotated[
+        str | None, typer.Option("--from", help="A run, or an encoder's file; default: the one that searches.")
+    ] = None,
+    objective: Annotated[str, typer.Option(help="triplet or supcon.")] = "triplet",
+    mining: Annotated[str, typer.Option(help="Of triplets: semi-hard or random.")] = "semi-hard",
+    head: Annotated[str, typer.Option(help="Put on the pooled vector: none, linear, or sigmoid.")] = "none",
+    steps: Annotated[int, typer.Option(help="Batches of 8 types × 8 lesions.")] = 50,
+    rate: Annotated[float, typer.Option("--lr", help="Largest learning rate.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Decides batches and views.")] = 0,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="DeepLesion folder; default: the demonstration collection.")
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Go on without the rows whose images miss.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The new encoder's file; default: beside the first one.")
+    ] = None,
+    use: Annotated[bool, typer.Option("--use", help="Search with the encoder afterwards.")] = False,
+) -> None:
+    """Tune an encoder with the types of the lesions outside of the test split, so that equal types come nearer."""
+    settings = {"objective": objective, "mining": mining, "head": head, "steps": steps, "seed": seed}
+    with one_sentence():
+        source, root = _encoder_file(start), data or _demonstration()
+        target = out or source.with_name(f"{source.stem}-{objective}.safetensors")
+        _finetune(source, target, root, partial, {**settings, "learning_rate": rate})
+        typer.echo(f"Tuned: {target}")
+        if use:
+            _use(target, root, partial)
+
+
+def _encoder_file(name: str | None) -> Path:
+    """Return an encoder's file by its path, by its run's name, or the one that searches."""
+    from lesiondash.paths import encoder_path
+    from lesiondash.train import run_named
+
+    if name is None:
+        return encoder_path()
+    path = Path(name)
+    return path if path.suffix == ".safetensors" else run_named(name).encoder
+
+
+def _finetune(source: Path, target: Path, root: Path, partial: bool, values: dict[str, Any]) -> None:
+    from lesiondash.images.deeplesion import DeepLesion
+    from lesiondash.learning.dataset import finetuning_crops
+    from lesiondash.learning.encoder import Encoder
+    from lesiondash.learning.finetune import FinetuneSettings, finetune
+
+    settings, encoder = FinetuneSettings(**values), Encoder.load(source)
+    crops = finetuning_crops(DeepLesion(root, partial=partial), encoder.architecture)
+    with progress_bars() as show:
+        tuned = finetune(
+            encoder,
+            crops,
+            settings,
+            progress=lambda step, total, loss: show(f"Tune the encoder (loss {loss:.3f})", step, total),
+        )
+    tuned.save(target)
 
 
 def _begun(options: dict[str, Any]) -> tuple[Any, Any, Path, bool]:
@@ -124,13 +183,13 @@ def _train(run: Any, settings: Any, root: Path, partial: bool, tensorboard: bool
     typer.echo(f"Trained: {run.encoder}")
 
 
-def _use(run: Any, root: Path, partial: bool) -> None:
-    """Search with the run's encoder from now on: the collection's index is made anew."""
+def _use(encoder: Path, root: Path, partial: bool) -> None:
+    """Search with an encoder from now on: the collection's index is made anew."""
     from lesiondash.paths import demo_dir
     from lesiondash.prepare import prepare
     from lesiondash.train import adopt
 
-    adopt(run)
+    adopt(encoder)
     with progress_bars() as show:
         prepare(None if root.resolve() == demo_dir().resolve() else root, partial=partial, progress=show)
     typer.echo("The search uses this encoder now.")

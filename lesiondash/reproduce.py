@@ -16,6 +16,7 @@ from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.architecture import Architecture
 from lesiondash.learning.settings import PretrainSettings, settings_of
 from lesiondash.records import UNLABELLED, Lesion
+from lesiondash.retrieval.intervals import interval
 
 if TYPE_CHECKING:
     from lesiondash.learning.dataset import TrainingCrops
@@ -34,7 +35,6 @@ PAPER: dict[tuple[str, bool, bool], tuple[float, float]] = {
 SMALL_STEPS = 110
 FULL_EPOCHS = 1000
 SEEDS = (0, 1, 2)
-RESAMPLES = 2000
 Progress = Callable[[str, int, int], None]
 
 
@@ -159,25 +159,13 @@ def _cell(
     held: list[Lesion],
 ) -> Cell:
     right = np.stack([part[0] for part in parts])
-    low, high = patient_interval(right.mean(axis=0), [lesion.patient_id for lesion in held])
+    found = interval(right.mean(axis=0), [lesion.patient_id for lesion in held])
     return Cell(
         model,
         frangi,
         gem,
         accuracy=tuple(100 * float(row.mean()) for row in right),
         f1=tuple(part[1] for part in parts),
-        accuracy_interval=(100 * low, 100 * high),
+        accuracy_interval=(100 * found.low, 100 * found.high),
         steps=parts[0][2],
     )
-
-
-def patient_interval(
-    values: npt.NDArray[np.floating[Any]], patients: Sequence[str], *, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over lesions, with patients drawn anew: lesions of one are alike."""
-    _, whose = np.unique(patients, return_inverse=True)
-    sums, counts = np.bincount(whose, values), np.bincount(whose)
-    drawn = np.random.default_rng(0).integers(len(counts), size=(resamples, len(counts)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)

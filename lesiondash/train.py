@@ -113,15 +113,18 @@ def default_name(settings: PretrainSettings) -> str:
     return f"{settings.title}-{settings.digest}"
 
 
-def adopt(run: Run) -> None:
-    """Make a run's encoder the one that searches; the index has to be made anew with `prepare`."""
-    if not run.encoder.is_file():
-        raise TrainingError(f"The run {run.name} has no encoder yet; let it end first.")
+def adopt(encoder: Path) -> None:
+    """Make an encoder's file the one that searches; the index has to be made anew with `prepare`.
+
+    Raises `TrainingError` where there is no such file, or it cannot be copied.
+    """
+    if not encoder.is_file():
+        raise TrainingError(f"There is no {encoder.name} in {encoder.parent.name} yet; let its training end first.")
     path = encoder_path()
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(run.encoder, part)
+        shutil.copyfile(encoder, part)
         os.replace(part, path)
     except OSError as error:
         raise TrainingError(f"The encoder could not be copied to {path.name} ({error.strerror}).") from error

@@ -144,3 +144,17 @@ def test_evaluate(demonstration: Path) -> None:
     assert trained - untrained >= 0.05
     assert trained < 0.95
     assert untrained < 0.9
+
+
+def test_finetune_writes_an_encoder(demonstration: Path, tmp_path: Path) -> None:
+    from lesiondash import Encoder
+
+    path = tmp_path / "tuned.safetensors"
+    done = run_cli("finetune", "--steps", "1", "--head", "linear", "--out", str(path), data=demonstration)
+    assert done.returncode == 0, done.stderr
+    tuned = Encoder.load(path)
+    assert tuned.architecture.head == "linear"
+    assert tuned.header["training"]["finetuned"]["objective"] == "triplet"
+    refused = run_cli("finetune", "--objective", "cosine", "--out", str(path), data=demonstration)
+    assert refused.returncode == 2
+    assert "choose one of triplet, supcon" in refused.stderr

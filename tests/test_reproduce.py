@@ -50,17 +50,6 @@ def test_every_cell_is_what_its_name_says() -> None:
     assert full.architecture.frangi == "channel"
 
 
-def test_interval_widens_with_lesions_of_few_patients() -> None:
-    values = np.random.default_rng(0).random(200) < 0.6
-    many = reproduce.patient_interval(values.astype(float), [str(k) for k in range(200)])
-    low, high = many
-    assert low < values.mean() < high
-    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.24 / 200), rel=0.15)
-    ordered = np.sort(values).astype(float)  # all lesions of a patient alike: eight answers, not 200
-    few = reproduce.patient_interval(ordered, [str(k // 25) for k in range(200)])
-    assert few[1] - few[0] > 2 * (high - low)
-
-
 def test_too_few_labels_are_said(demonstration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def training_only(root: Path, partial: bool = False) -> DeepLesion:
         found = thinned(root, partial)

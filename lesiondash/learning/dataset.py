@@ -163,6 +163,19 @@ def labelled_crops(collection: DeepLesion, lesions: Sequence[Lesion], architectu
     )
 
 
+def finetuning_crops(collection: DeepLesion, architecture: Architecture) -> LabelledCrops:
+    """Cut every lesion with a type outside of the test split, which is kept to measure on.
+
+    Raises `TrainingError` where there are fewer than two.
+    """
+    known = [item for item in collection.lesions if item.split != "test" and item.type != UNLABELLED]
+    if len(known) < 2:
+        raise TrainingError(
+            f"{collection.root.name} has no lesions with a type outside of its test split to tune with."
+        )
+    return labelled_crops(collection, known, architecture)
+
+
 def training_lesions(collection: DeepLesion) -> list[Lesion]:
     """Return the lesions of the training split, labelled or not."""
     return [lesion for lesion in collection.lesions if lesion.split == "train"]

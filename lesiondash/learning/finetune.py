@@ -60,6 +60,10 @@ class FinetuneSettings:
         if self.steps < 1 or self.classes < 2 or self.lesions < 2:
             raise TrainingError("Fine-tuning takes a step or more, two types or more and two lesions of each or more.")
 
+        for name in ("learning_rate", "margin", "temperature"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise TrainingError(f"{name} is {getattr(self, name)}; it has to be a number above 0.")
+
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / self.steps))

@@ -24,7 +24,8 @@ from lesiondash.retrieval.projection import project
 if TYPE_CHECKING:
     from lesiondash.learning.encoder import Encoder
 
-FORMAT = 2
+FORMAT = 3
+INDEX = "index"
 CLASSIFIER = "classifier.safetensors"
 Progress = Callable[[str, int, int], None]
 
@@ -67,7 +68,8 @@ class Gallery:
         xy = project(vectors)
         say("Draw the map", 1, 1)
         classifier = fit_classifier(vectors, collection.lesions, encoder.fingerprint)
-        _save(folder, collection, encoder.fingerprint, crops, vectors, xy, classifier)
+        index = Index(vectors, columns(collection.lesions), encoder=encoder.fingerprint)
+        _save(folder, collection, index, crops, xy, classifier)
         return cls.open(collection, folder)
 
     @classmethod
@@ -80,13 +82,13 @@ class Gallery:
                 f"The search index of {collection.root.name} is missing or does not fit its table; "
                 "run `lesiondash prepare` for this collection."
             )
-        vectors = np.load(folder / "vectors.npy")
+        index = Index.load(folder / INDEX, encoder=str(header["encoder_fingerprint"]))
         return cls(
             collection=collection,
             lesions=collection.lesions,
-            index=Index(vectors, _columns(collection.lesions)),
+            index=index,
             crops=np.load(folder / "crops.npy", mmap_mode="r"),
-            vectors=vectors,
+            vectors=index.vectors,
             xy=np.load(folder / "xy.npy"),
             encoder_fingerprint=str(header["encoder_fingerprint"]),
             classifier=LesionClassifier.load(folder / CLASSIFIER) if (folder / CLASSIFIER).is_file() else None,
@@ -109,12 +111,16 @@ def fit_classifier(
         return None
 
 
-def _columns(lesions: tuple[Lesion, ...]) -> dict[str, list[str]]:
-    """The index's table as plain lists: pandas would cost every open page 40 MB."""
+def columns(lesions: Sequence[Lesion]) -> dict[str, list[Any]]:
+    """Return the table of an index of lesions, as lists; size_mm is the RECIST long axis."""
+    # Lists, not a table of pandas: that would cost every open page 40 MB.
     return {
         "lesion_id": [lesion.lesion_id for lesion in lesions],
         "patient_id": [lesion.patient_id for lesion in lesions],
+        "study_id": [lesion.study_id for lesion in lesions],
         "type": [lesion.type for lesion in lesions],
+        "split": [lesion.split for lesion in lesions],
+        "size_mm": [max(lesion.diameters_mm) for lesion in lesions],
     }
 
 
@@ -130,9 +136,8 @@ def read_header(folder: Path) -> dict[str, Any] | None:
 def _save(
     folder: Path,
     collection: DeepLesion,
-    fingerprint: str,
+    index: Index,
     crops: npt.NDArray[np.int16],
-    vectors: npt.NDArray[np.float32],
     xy: npt.NDArray[np.float32],
     classifier: LesionClassifier | None,
 ) -> None:
@@ -140,13 +145,14 @@ def _save(
     fresh = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     fresh.mkdir(parents=True)
     try:
-        for name, array in (("crops", crops), ("vectors", vectors), ("xy", xy)):
+        for name, array in (("crops", crops), ("xy", xy)):
             np.save(fresh / f"{name}.npy", array)
+        index.save(fresh / INDEX)
         if classifier is not None:
             classifier.save(fresh / CLASSIFIER)
         header = {
             "format": FORMAT,
-            "encoder_fingerprint": fingerprint,
+            "encoder_fingerprint": index.encoder,
             "lesion_ids": [lesion.lesion_id for lesion in collection.lesions],
         }
         (fresh / "gallery.json").write_text(json.dumps(header), encoding="utf-8")

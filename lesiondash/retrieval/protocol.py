@@ -2,169 +2,235 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lesiondash.errors import SearchError
-from lesiondash.records import SCOPES, UNLABELLED, Lesion, SearchScope
-from lesiondash.retrieval.index import Index, exact_cosines
-from lesiondash.retrieval.metrics import (
-    ap_min,
-    ap_min_ceiling,
-    ap_min_chance,
-    precision_at,
-    precision_ceiling,
-    precision_chance,
-)
+from lesiondash.records import Lesion
+from lesiondash.retrieval import metrics
+from lesiondash.retrieval.index import Index
+from lesiondash.retrieval.scopes import EvalScope, Galleries
 
-NEAR_Z_MM = 10.0
-NEAR_IN_PLANE_MM = 20.0
-OVERLAP_Z_MM = 5.0
-CROP_MM = 50.0
-CROP_MARGIN = 1.5
+DEFAULT_SCOPES: tuple[EvalScope, ...] = ("all", "same", "cross")
 AP_RANKS = 10
+BLOCK = 256
+Floats = npt.NDArray[np.float64]
+Measure = tuple[Callable[[npt.NDArray[np.bool_], int], float], Callable[[int, int], float], Callable[[int, int], float]]
+"""Score of (a full ranking as 0 and 1, relevant), then chance and ceiling of (candidates, relevant)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScopeScore:
-    """Means over the queries of one scope, by measure: "P@1", "P@10" (strict) and "AP_min@10".
+    """What every query of one scope scored.
 
-    scores, chance, ceiling: of these vectors, of a random and of a perfect ranking; NaN where no query counted.
-    queries: labelled lesions with something relevant among their candidates; skipped: those without.
-    per_type: the same over the queries of one type.
+    measures: names; values, chances, ceilings: (q, measures) of these vectors, of a random and of a perfect ranking;
+    rows: (q,), which lesions asked; types, patients: theirs; candidates, relevant: (q,), how many there were to find;
+    nearest: (q, 10) rows found first, −1 where fewer; skipped: queries with nothing relevant to find, left out.
     """
 
-    scores: dict[str, float]
-    chance: dict[str, float]
-    ceiling: dict[str, float]
-    queries: int
+    measures: tuple[str, ...]
+    values: Floats
+    chances: Floats
+    ceilings: Floats
+    rows: npt.NDArray[np.int64]
+    types: tuple[str, ...]
+    patients: tuple[str, ...]
+    candidates: npt.NDArray[np.int64]
+    relevant: npt.NDArray[np.int64]
+    nearest: npt.NDArray[np.int64]
     skipped: int
-    per_type: dict[str, ScopeScore] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Means over the queries; NaN where there is none."""
+        return self._mean(self.values)
+
+    @property
+    def chance(self) -> dict[str, float]:
+        """Means of random rankings."""
+        return self._mean(self.chances)
+
+    @property
+    def ceiling(self) -> dict[str, float]:
+        """Means of perfect rankings."""
+        return self._mean(self.ceilings)
+
+    @property
+    def queries(self) -> int:
+        """How many queries were scored."""
+        return len(self.rows)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the queries that had something relevant to find."""
+        asked = self.queries + self.skipped
+        return self.queries / asked if asked else float("nan")
+
+    @property
+    def per_type(self) -> dict[str, ScopeScore]:
+        """The same for the queries of each type; who was skipped is not told apart there."""
+        kinds = np.array(self.types, dtype=object)
+        return {kind: self.of(np.flatnonzero(kinds == kind)) for kind in sorted(set(self.types))}
 
     @property
     def macro(self) -> dict[str, float]:
         """Scores averaged over types, each type counting alike."""
         parts = [part.scores for part in self.per_type.values()]
-        return {name: sum(part[name] for part in parts) / len(parts) if parts else float("nan") for name in self.scores}
+        return {name: float(np.mean([part[name] for part in parts])) if parts else np.nan for name in self.measures}
+
+    def of(self, chosen: npt.NDArray[np.int64]) -> ScopeScore:
+        """Return the score of some of the queries, by their place."""
+        return ScopeScore(
+            self.measures,
+            self.values[chosen],
+            self.chances[chosen],
+            self.ceilings[chosen],
+            self.rows[chosen],
+            tuple(self.types[place] for place in chosen),
+            tuple(self.patients[place] for place in chosen),
+            self.candidates[chosen],
+            self.relevant[chosen],
+            self.nearest[chosen],
+            skipped=0,
+        )
+
+    def _mean(self, table: Floats) -> dict[str, float]:
+        means = table.mean(axis=0) if len(table) else np.full(len(self.measures), np.nan)
+        return dict(zip(self.measures, means.tolist(), strict=True))
 
 
 def evaluate(
     vectors: npt.ArrayLike,
     lesions: Sequence[Lesion],
     *,
-    scopes: Sequence[SearchScope] = SCOPES,
+    scopes: Sequence[EvalScope] = DEFAULT_SCOPES,
     ks: Sequence[int] = (1, 10),
 ) -> dict[str, ScopeScore]:
     """Query every labelled lesion once among the others, and score whether its own coarse type comes first.
 
     vectors: (n, d), one per lesion. lesions: those of one split, normally test; unlabelled ones are candidates that
-    are never relevant, and no queries. Left out of a query's gallery are the query itself and its near duplicates,
-    as `near_duplicates` tells them; scope "same" is then the query's patient, "cross" all other patients. Queries
-    with nothing relevant to find are skipped and counted. Candidates are ranked by the cosine of float32 vectors,
-    equal ones by their order. Raises `SearchError` for repeated ids and for vectors that no `Index` takes.
+    are never relevant, and no queries. Scopes are those of `Galleries`. Measures: P@k (strict), the same of what is
+    available for the largest k, AP_min@10, AP_hit@10, mP@10, MAP@R. Queries with nothing relevant to find are skipped
+    and counted. Candidates are ranked by the cosine of float32 vectors, equal ones by lesion_id. Raises `SearchError`
+    for repeated ids and for vectors that no `Index` takes.
     """
-    if not ks or any(k < 1 for k in ks):
-        raise SearchError(f"ks is {tuple(ks)}; give ranks from 1.")
     names = ("lesion_id", "patient_id", "type")
     index = Index(vectors, {name: [getattr(lesion, name) for lesion in lesions] for name in names})
-    duplicates = near_duplicates(lesions)
-    return {scope: _score_scope(index, lesions, duplicates, scope, tuple(ks)) for scope in scopes}
+    return evaluate_rankings(lambda rows: _rankings(index, rows), lesions, scopes=scopes, ks=ks)
 
 
-def near_duplicates(lesions: Sequence[Lesion]) -> npt.NDArray[np.bool_]:
-    """Return for each pair, (n, n) symmetric, whether one may not be found from the other; True on the diagonal.
-
-    Near duplicates lie in the same series and either within 10 mm along z and 20 mm in-plane between box centres, or
-    within 5 mm along z with overlapping crops. A crop is a square about the box, of max(50, 1.5 × the longer side)
-    mm. z in mm is slice_index × the spacing's magnitude. Bounds are inclusive.
-    """
-    codes = np.unique([lesion.series_id for lesion in lesions], return_inverse=True)[1]
-    z_mm, y_mm, x_mm, half_mm = np.array([_place_mm(lesion) for lesion in lesions], dtype=np.float64).T
-    result = np.eye(len(lesions), dtype=bool)
-    for code in range(int(codes.max(initial=-1)) + 1):
-        group = np.flatnonzero(codes == code)
-        z, y, x = (np.abs(np.subtract.outer(axis[group], axis[group])) for axis in (z_mm, y_mm, x_mm))
-        reach = np.add.outer(half_mm[group], half_mm[group])
-        near = (z <= NEAR_Z_MM) & (np.hypot(y, x) <= NEAR_IN_PLANE_MM)
-        overlap = (z <= OVERLAP_Z_MM) & (y < reach) & (x < reach)
-        result[np.ix_(group, group)] |= near | overlap
-    return result
-
-
-def _place_mm(lesion: Lesion) -> tuple[float, float, float, float]:
-    """Return the box's centre (z, y, x) and half the side of its crop, in mm."""
-    step_z, step_y, step_x = (abs(step) for step in lesion.spacing_mm)
-    x, y = lesion.box.center
-    width, height = lesion.box.size
-    side = max(CROP_MM, CROP_MARGIN * max(width * step_x, height * step_y))
-    return lesion.slice_index * step_z, y * step_y, x * step_x, side / 2
-
-
-def _score_scope(
-    index: Index,
+def evaluate_rankings(
+    rank: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]],
     lesions: Sequence[Lesion],
-    duplicates: npt.NDArray[np.bool_],
-    scope: SearchScope,
-    ks: tuple[int, ...],
-) -> ScopeScore:
-    types = np.array([lesion.type for lesion in lesions], dtype=object)
-    names = [*(f"P@{k}" for k in ks), f"AP_min@{AP_RANKS}"]
-    found: list[list[tuple[float, float, float]]] = []
-    found_types: list[str] = []
-    skipped_types: list[str] = []
-    for row, lesion in enumerate(lesions):
-        if lesion.type == UNLABELLED:
-            continue
-        gallery = index.candidates(scope, query_id=lesion.lesion_id)
-        gallery = gallery[~duplicates[row, gallery]]
-        if row in gallery:
-            raise SearchError(f"The lesion {lesion.lesion_id!r} is in its own gallery; the scores would be wrong.")
-        relevant = int(np.sum(types[gallery] == lesion.type))
-        if not relevant:
-            skipped_types.append(lesion.type)
-            continue
-        ranked = types[rank(index.vectors, row, gallery, max(*ks, AP_RANKS))] == lesion.type
-        found.append(_query_scores(ranked, len(gallery), relevant, ks))
-        found_types.append(lesion.type)
-    table = np.array(found, dtype=np.float64).reshape(-1, len(names), 3)
-    of_type = np.array(found_types, dtype=object)
-    per_type = {
-        kind: _mean_score(table[of_type == kind], names, skipped_types.count(kind)) for kind in sorted(set(found_types))
-    }
-    return replace(_mean_score(table, names, len(skipped_types)), per_type=per_type)
+    *,
+    scopes: Sequence[EvalScope] = DEFAULT_SCOPES,
+    ks: Sequence[int] = (1, 10),
+    galleries: Galleries | None = None,
+) -> dict[str, ScopeScore]:
+    """Score any way to rank: rank(rows) returns, for those queries, all n rows, best first, (len(rows), n)."""
+    if not ks or any(k < 1 for k in ks):
+        raise SearchError(f"ks is {tuple(ks)}; give ranks from 1.")
+    galleries = galleries or Galleries(lesions)
+    allowed = {scope: galleries.allowed(scope) for scope in scopes}
+    relevant = {scope: galleries.relevant(scope) for scope in scopes}
+    measures = measures_of(ks)
+    found: dict[str, list[tuple[Any, ...]]] = {scope: [] for scope in scopes}
+    skipped = dict.fromkeys(scopes, 0)
+    for start in range(0, len(lesions), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(lesions)))
+        for row, order in zip(rows, rank(rows), strict=True):
+            for scope in scopes:
+                if not galleries.asks(scope)[row]:
+                    continue
+                ranked = order[allowed[scope][row, order]]
+                hits = relevant[scope][row, ranked]
+                count = int(hits.sum())
+                if count:
+                    nearest = np.pad(ranked[:AP_RANKS], (0, max(0, AP_RANKS - len(ranked))), constant_values=-1)
+                    found[scope].append((row, len(ranked), count, nearest, _scored(hits, measures)))
+                else:
+                    skipped[scope] += 1
+    return {scope: _gathered(found[scope], lesions, tuple(measures), skipped[scope]) for scope in scopes}
 
 
-def rank(vectors: npt.NDArray[np.float32], query: int, gallery: npt.NDArray[np.intp], k: int) -> npt.NDArray[np.intp]:
-    """Return the k rows of the gallery most similar to row `query`, best first, ties in the order of rows.
-
-    vectors: (n, d) float32 of unit norm. Scores that a float32 cannot tell apart are ties.
-    """
-    scores = exact_cosines(vectors[gallery], vectors[query].astype(np.float64)).astype(np.float32)
-    return gallery[np.argsort(-scores, kind="stable")[:k]]
-
-
-def _query_scores(
-    ranked: npt.NDArray[np.bool_], candidates: int, relevant: int, ks: tuple[int, ...]
-) -> list[tuple[float, float, float]]:
-    """Return (value, chance, ceiling) of each measure for one query."""
-    scores = [
-        (
-            precision_at(ranked, k),
-            precision_chance(candidates, relevant, k),
-            precision_ceiling(candidates, relevant, k),
+def measures_of(ks: Sequence[int]) -> dict[str, Measure]:
+    """Return the measures of the evaluation by name."""
+    ten, last = AP_RANKS, max(ks)
+    measures: dict[str, Measure] = {}
+    for k in ks:
+        measures[f"P@{k}"] = (
+            partial(_precision_at, k=k),
+            partial(metrics.precision_chance, k=k),
+            partial(metrics.precision_ceiling, k=k),
         )
-        for k in ks
-    ]
-    chance = ap_min_chance(candidates, relevant, AP_RANKS)
-    ceiling = ap_min_ceiling(candidates, relevant, AP_RANKS)
-    return [*scores, (ap_min(ranked[:AP_RANKS], AP_RANKS, relevant), chance, ceiling)]
+    measures[f"P@{last} available"] = (
+        lambda hits, _: metrics.precision_available(hits, last),
+        partial(metrics.available_chance, k=last),
+        partial(metrics.available_ceiling, k=last),
+    )
+    measures[f"AP_min@{ten}"] = (
+        lambda hits, total: metrics.ap_min(hits[:ten], ten, total),
+        partial(metrics.ap_min_chance, k=ten),
+        partial(metrics.ap_min_ceiling, k=ten),
+    )
+    measures[f"AP_hit@{ten}"] = (
+        lambda hits, _: metrics.ap_hit(hits, ten),
+        partial(metrics.ap_hit_chance, k=ten),
+        partial(metrics.ap_hit_ceiling, k=ten),
+    )
+    measures[f"mP@{ten}"] = (
+        lambda hits, _: metrics.mean_precision(hits, ten),
+        partial(metrics.mean_precision_chance, k=ten),
+        partial(metrics.mean_precision_ceiling, k=ten),
+    )
+    measures["MAP@R"] = (metrics.map_at_r, metrics.map_at_r_chance, lambda _, total: float(total > 0))
+    return measures
 
 
-def _mean_score(table: npt.NDArray[np.float64], names: Sequence[str], skipped: int) -> ScopeScore:
-    """Average (queries, names, 3) over the queries."""
-    means = table.mean(axis=0) if len(table) else np.full(table.shape[1:], np.nan)
-    value, chance, ceiling = (dict(zip(names, map(float, column), strict=True)) for column in means.T)
-    return ScopeScore(value, chance, ceiling, queries=len(table), skipped=skipped)
+def _precision_at(hits: npt.NDArray[np.bool_], total: int, k: int) -> float:
+    return metrics.precision_at(hits, k)
+
+
+def _rankings(index: Index, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return all rows by falling similarity to each of some rows; what float32 cannot tell apart is ordered by id."""
+    wide = index.vectors.astype(np.float64)
+    scores = (wide[rows] @ wide.T).astype(np.float32)
+    by_id = np.argsort(np.array(index.lesions["lesion_id"], dtype=object), kind="stable")
+    return np.asarray(by_id[np.argsort(-scores[:, by_id], axis=1, kind="stable")])
+
+
+def _scored(hits: npt.NDArray[np.bool_], measures: dict[str, Measure]) -> Floats:
+    """Return value, chance and ceiling of each measure of one ranking, (3, measures)."""
+    total = int(hits.sum())
+    return np.array(
+        [
+            [value(hits, total) for value, _, _ in measures.values()],
+            [chance(len(hits), total) for _, chance, _ in measures.values()],
+            [ceiling(len(hits), total) for _, _, ceiling in measures.values()],
+        ]
+    )
+
+
+def _gathered(
+    found: list[tuple[Any, ...]], lesions: Sequence[Lesion], measures: tuple[str, ...], skipped: int
+) -> ScopeScore:
+    rows = np.array([entry[0] for entry in found], np.int64)
+    tables = np.array([entry[4] for entry in found], np.float64).reshape(-1, 3, len(measures))
+    return ScopeScore(
+        measures,
+        tables[:, 0],
+        tables[:, 1],
+        tables[:, 2],
+        rows,
+        tuple(lesions[row].type for row in rows),
+        tuple(lesions[row].patient_id for row in rows),
+        np.array([entry[1] for entry in found], np.int64),
+        np.array([entry[2] for entry in found], np.int64),
+        np.array([entry[3] for entry in found], np.int64).reshape(-1, AP_RANKS),
+        skipped,
+    )

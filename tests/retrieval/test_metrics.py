@@ -10,11 +10,21 @@ import pytest
 from lesiondash.errors import SearchError
 from lesiondash.retrieval.metrics import (
     ap_hit,
+    ap_hit_ceiling,
+    ap_hit_chance,
     ap_min,
     ap_min_ceiling,
     ap_min_chance,
+    available_ceiling,
+    available_chance,
+    hubness,
+    map_at_r,
+    map_at_r_chance,
     mean_precision,
+    mean_precision_ceiling,
+    mean_precision_chance,
     precision_at,
+    precision_available,
     precision_ceiling,
     precision_chance,
 )
@@ -64,6 +74,15 @@ def test_chance_and_ceiling_equal_enumeration_of_every_ranking(candidates: int, 
         assert ap_min_ceiling(candidates, relevant, k) == pytest.approx(max(ap))
         assert precision_chance(candidates, relevant, k) == pytest.approx(np.mean(precision))
         assert precision_ceiling(candidates, relevant, k) == pytest.approx(max(precision))
+        for score, chance, ceiling in (
+            (ap_hit, ap_hit_chance, ap_hit_ceiling),
+            (mean_precision, mean_precision_chance, mean_precision_ceiling),
+            (precision_available, available_chance, available_ceiling),
+        ):
+            values = [score(ranking, k) for ranking in rankings]
+            assert chance(candidates, relevant, k) == pytest.approx(np.mean(values))
+            assert ceiling(candidates, relevant, k) == pytest.approx(max(values))
+        assert map_at_r_chance(candidates, relevant) == pytest.approx(np.mean([map_at_r(each) for each in rankings]))
 
 
 def test_chance_equals_random_rankings_of_a_large_gallery() -> None:
@@ -92,3 +111,78 @@ def test_refuses_impossible_counts() -> None:
         precision_chance(3, 5, 1)
     with pytest.raises(SearchError, match="total_relevant is 1"):
         ap_min([1, 1], 2, total_relevant=1)
+
+
+def test_ten_thousand_random_rankings_equal_the_definitions() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(10_000):
+        flags = (rng.random(rng.integers(1, 40)) < rng.random()).astype(int).tolist()
+        k = int(rng.integers(1, 15))
+        relevant, first = sum(flags), flags[:k]
+        summed = sum(sum(flags[:i]) / i for i in range(1, len(first) + 1) if flags[i - 1])
+        assert abs(precision_at(flags, k) - sum(first) / k) < 1e-9
+        assert abs(precision_available(flags, k) - sum(first) / len(first)) < 1e-9
+        assert abs(ap_min(flags, k) - (summed / min(k, relevant) if relevant else 0)) < 1e-9
+        assert abs(ap_hit(flags, k) - summed / max(1, sum(first))) < 1e-9
+        means = [sum(flags[:i]) / i for i in range(1, k + 1)]
+        assert abs(mean_precision(flags, k) - sum(means) / k) < 1e-9
+        until_r = sum(sum(flags[:i]) / i for i in range(1, relevant + 1) if flags[i - 1])
+        assert abs(map_at_r(flags) - (until_r / relevant if relevant else 0)) < 1e-9
+
+
+def test_equal_torchmetrics_where_it_measures_the_same() -> None:
+    """Its MAP@k divides by the hits found, which is AP_hit; its precision is the strict one."""
+    import torch
+    from torchmetrics.functional.retrieval import retrieval_average_precision, retrieval_precision
+
+    rng = np.random.default_rng(6)
+    for _ in range(200):
+        count = int(rng.integers(2, 40))
+        flags, k = rng.random(count) < 0.3, int(rng.integers(1, 15))
+        falling, target = torch.arange(count, 0, -1).float(), torch.from_numpy(flags)
+        k = min(k, count)
+        assert ap_hit(flags, k) == pytest.approx(float(retrieval_average_precision(falling, target, top_k=k)), abs=1e-6)
+        assert precision_at(flags, k) == pytest.approx(float(retrieval_precision(falling, target, top_k=k)), abs=1e-6)
+        if flags.any():
+            assert ap_min(flags, count) == pytest.approx(float(retrieval_average_precision(falling, target)), abs=1e-6)
+
+
+def test_equal_scikit_learns_average_precision_of_a_full_ranking() -> None:
+    from sklearn.metrics import average_precision_score
+
+    rng = np.random.default_rng(7)
+    for _ in range(100):
+        flags = rng.random(30) < 0.4
+        if flags.any():
+            assert ap_min(flags, 30) == pytest.approx(average_precision_score(flags, np.arange(30, 0, -1)))
+
+
+def test_map_at_r_equals_pytorch_metric_learnings() -> None:
+    import torch
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    from pytorch_metric_learning.utils.inference import CustomKNN
+
+    rng = np.random.default_rng(8)
+    vectors, labels = rng.normal(size=(60, 5)).astype(np.float32), rng.integers(0, 4, 60)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    ours = []
+    for row in range(60):
+        order = [other for other in np.argsort(-(unit @ unit[row]), kind="stable") if other != row]
+        ours.append(map_at_r(labels[order] == labels[row]))
+    names = ("mean_average_precision_at_r",)
+    nearest = CustomKNN(CosineSimilarity())
+    calculator = AccuracyCalculator(include=names, k="max_bin_count", device=torch.device("cpu"), knn_func=nearest)
+    theirs = calculator.get_accuracy(torch.from_numpy(unit), torch.from_numpy(labels))
+    assert np.mean(ours) == pytest.approx(theirs["mean_average_precision_at_r"], abs=1e-6)
+
+
+def test_hubness_of_a_hub_and_of_a_ring() -> None:
+    ring = np.array([[(row + 1) % 50, (row + 2) % 50] for row in range(50)])
+    assert hubness(ring, 50) == 0  # each is found twice
+    hub = np.array([[0, (row + 1) % 50] for row in range(50)])
+    counts = np.bincount(hub.ravel(), minlength=50).astype(float)
+    centred = counts - counts.mean()
+    assert hubness(hub, 50) == pytest.approx((centred**3).mean() / (centred**2).mean() ** 1.5)
+    assert hubness(hub, 50) > 5
+    assert hubness(np.array([[1, -1], [0, -1]]), 2) == 0

@@ -11,7 +11,8 @@ import pytest
 
 from lesiondash.errors import SearchError
 from lesiondash.records import UNLABELLED, Box, Lesion
-from lesiondash.retrieval.protocol import evaluate, near_duplicates
+from lesiondash.retrieval.protocol import evaluate
+from lesiondash.retrieval.scopes import Galleries, check_apart, near_duplicates
 
 
 def _lesion(
@@ -89,9 +90,11 @@ def test_known_angles_give_the_scores_counted_by_hand() -> None:
     lesions = [_lesion(0, "lung"), _lesion(1, "lung"), _lesion(2, "liver"), _lesion(3, "liver")]
     score = evaluate(vectors, lesions, scopes=["all"], ks=(1,))["all"]
     # L0 finds L1 first, L1 finds L0, L2 finds L1, L0 and only then L3, L3 finds L2.
-    assert score.scores == pytest.approx({"P@1": 3 / 4, "AP_min@10": (1 + 1 + 1 / 3 + 1) / 4})
-    assert score.chance == pytest.approx({"P@1": 1 / 3, "AP_min@10": (1 + 1 / 2 + 1 / 3) / 3})
-    assert score.ceiling == {"P@1": 1, "AP_min@10": 1}
+    assert score.scores["P@1"] == 3 / 4
+    assert score.scores["AP_min@10"] == pytest.approx((1 + 1 + 1 / 3 + 1) / 4)
+    assert score.chance["P@1"] == pytest.approx(1 / 3)
+    assert score.chance["AP_min@10"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+    assert score.ceiling["P@1"] == score.ceiling["AP_min@10"] == 1
     assert (score.queries, score.skipped) == (4, 0)
     assert score.per_type["liver"].scores["P@1"] == 0.5
     assert score.macro["P@1"] == pytest.approx(0.75)
@@ -169,6 +172,47 @@ def test_scores_equal_a_slow_evaluation() -> None:
         ranked = sorted(others, key=lambda other: -unit[other] @ unit[row])
         hits.append(np.mean([lesions[other].type == query.type for other in ranked[:10]]))
     assert evaluate(vectors, lesions)["cross"].scores["P@10"] == pytest.approx(np.mean(hits))
+
+
+def test_strict_scope_and_track_part_follow_ups_from_the_rest() -> None:
+    """Two annotations of one lesion in two studies, and another lesion of the same patient and type."""
+    base = _lesion(0, patient="a", series="s0")
+    again = replace(_lesion(1, patient="a", series="s1"), study_id="2")
+    elsewhere = replace(_lesion(2, patient="a", series="s1", center=(300, 300)), study_id="2")
+    other = _lesion(3, "liver", patient="b")
+    lesions = [base, again, elsewhere, other]
+    galleries = Galleries(lesions)
+    assert galleries.follow_ups.tolist()[0] == [False, True, False, False]
+    assert np.flatnonzero(galleries.allowed("same")[0]).tolist() == [1, 2]
+    assert np.flatnonzero(galleries.allowed("same-strict")[0]).tolist() == [2]
+    assert np.flatnonzero(galleries.allowed("track")[0]).tolist() == [1, 2]
+    assert np.flatnonzero(galleries.allowed("track")[1]).tolist() == [0]
+    assert np.flatnonzero(galleries.allowed("released-code")[0]).tolist() == [0, 1, 2, 3]
+    vectors = np.array([[1.0, 0], [0.9, 0.1], [1, 0.01], [0, 1]])
+    scores = evaluate(vectors, lesions, scopes=["track", "released-code"], ks=(1,))
+    assert scores["track"].queries == 2  # only a lesion that has a follow-up can be tracked
+    assert scores["track"].scores["P@1"] == 0.5  # L0 meets L2 first, L1 has but L0 to find
+    assert scores["released-code"].scores["P@1"] == 1  # each finds itself
+
+
+def test_splits_that_share_a_patient_are_told_without_naming_him() -> None:
+    check_apart([_lesion(0)], [_lesion(1)])
+    with pytest.raises(SearchError, match="1 patients are in two splits") as told:
+        check_apart([_lesion(0), _lesion(1, patient="secret")], [_lesion(2, patient="secret")])
+    assert "secret" not in str(told.value)
+
+
+def test_what_each_query_scored_is_kept() -> None:
+    vectors, lesions = _random_split(4, count=80)
+    score = evaluate(vectors, lesions, scopes=["cross"])["cross"]
+    assert score.queries + score.skipped == 80
+    assert score.coverage == score.queries / 80
+    place = 7
+    own = lesions[score.rows[place]]
+    types = [lesions[row].type for row in score.nearest[place]]
+    assert score.values[place, score.measures.index("P@10")] == types.count(own.type) / 10
+    assert own.patient_id not in [lesions[row].patient_id for row in score.nearest[place]]
+    assert score.candidates[place] == sum(lesion.patient_id != own.patient_id for lesion in lesions)
 
 
 def test_refuses_repeated_ids_and_odd_numbers_of_vectors() -> None:

@@ -1,0 +1,198 @@
+"""An index on disk: files that are never changed, and one small file that says which of them count."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import uuid
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from lesiondash.errors import SearchError
+from lesiondash.retrieval.codes import Codes
+from lesiondash.retrieval.table import Column, LesionTable, Names
+
+if TYPE_CHECKING:
+    from lesiondash.retrieval.index import IndexRows
+
+FORMAT = 1
+CURRENT = "index.json"
+LOCK_S = 60.0
+TRIES = 5
+CHUNK_BYTES = 1 << 24
+
+
+def save(state: IndexRows, folder: Path, *, with_codes: bool) -> None:
+    """Write the state into a new folder inside of `folder`, then point to it in one move; older ones are removed.
+
+    A process that is reading an older state keeps it: its files stay until it lets go of them. Raises `SearchError`
+    where another process is saving here, or the disk refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock", timeout=LOCK_S):
+            fresh = folder / f"state-{uuid.uuid4().hex[:12]}"
+            try:
+                _write(state, fresh, with_codes)
+                _point(folder, fresh)
+            except BaseException:
+                shutil.rmtree(fresh, ignore_errors=True)
+                raise
+            for old in folder.glob("state-*"):
+                if old != fresh:
+                    shutil.rmtree(old, ignore_errors=True)
+    except Timeout as error:
+        raise SearchError(f"Another process is saving the index {folder.name}; try again when it has ended.") from error
+    except OSError as error:
+        raise SearchError(f"The index {folder.name} could not be saved ({error.strerror}); it is as it was.") from error
+
+
+def load(folder: Path, *, verify: bool = True) -> IndexRows:
+    """Open the state that counts now; raises `SearchError` where there is none, or it is damaged."""
+    for attempt in range(TRIES):
+        name = _current(folder)
+        try:
+            return _read(folder / name, verify)
+        except FileNotFoundError as error:
+            # Between the two readings another process may have saved: then the pointer has moved on.
+            if _current(folder) == name or attempt == TRIES - 1:
+                raise SearchError(
+                    f"The index {folder.name} lacks {Path(error.filename or '').name}; make it anew."
+                ) from error
+        time.sleep(0.01)
+    raise AssertionError("unreachable")
+
+
+def _write(state: IndexRows, fresh: Path, with_codes: bool) -> None:
+    fresh.mkdir()
+    files: dict[str, int] = {}
+
+    def put(name: str, array: npt.NDArray[Any]) -> None:
+        with (fresh / f"{name}.npy").open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        files[f"{name}.npy"] = checksum(fresh / f"{name}.npy")
+
+    put("vectors", state.vectors)
+    if with_codes:
+        for name in ("mean", "codes", "scales", "errors"):
+            put(name, getattr(state.codes, name))
+    names: dict[str, list[str]] = {}
+    for number, (name, column) in enumerate(state.table.columns.items()):
+        put(f"column-{number}", column.codes if isinstance(column, Names) else column)
+        if isinstance(column, Names):
+            names[name] = list(column.values)
+    _write_text(fresh / "names.json", json.dumps(names))
+    files["names.json"] = checksum(fresh / "names.json")
+    header = {
+        "format": FORMAT,
+        "rows": len(state.vectors),
+        "dimension": int(state.vectors.shape[1]),
+        "encoder": state.encoder,
+        "columns": list(state.table.columns),
+        "codes": with_codes,
+        "files": files,
+    }
+    _write_text(fresh / "header.json", json.dumps(header, indent=1))
+
+
+def _read(place: Path, verify: bool) -> IndexRows:
+    from lesiondash.retrieval.index import IndexRows
+
+    header = _json(place / "header.json", dict)
+    if header.get("format") != FORMAT:
+        raise SearchError(
+            f"The index is of format {header.get('format')!r}, this program reads {FORMAT}; make it anew."
+        )
+    for name, expected in header["files"].items():
+        if verify and checksum(place / name) != expected:
+            raise SearchError(f"The index is damaged: {name} is not what was saved. Make it anew.")
+    rows, dimension = header["rows"], header["dimension"]
+    vectors = _array(place / "vectors.npy", np.float32, (rows, dimension))
+    texts = _json(place / "names.json", dict)
+    columns: dict[str, Column] = {}
+    for number, name in enumerate(header["columns"]):
+        path = place / f"column-{number}.npy"
+        numbers = _array(path, np.int32 if name in texts else None, (rows,))
+        columns[name] = Names(tuple(texts[name]), np.asarray(numbers)) if name in texts else np.asarray(numbers)
+        if name in texts and rows and not 0 <= int(numbers.min()) <= int(numbers.max()) < len(texts[name]):
+            raise SearchError(f"The index is damaged: {path.name} points outside of its names. Make it anew.")
+    codes = None
+    if header["codes"]:
+        shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
+            "mean": (np.float32, (dimension,)),
+            "codes": (np.int8, (rows, dimension)),
+            "scales": (np.float32, (rows,)),
+            "errors": (np.float32, (rows,)),
+        }
+        codes = Codes(**{name: _array(place / f"{name}.npy", *shape) for name, shape in shapes.items()})
+    return IndexRows(vectors, LesionTable(columns), header["encoder"], codes)
+
+
+def _array(path: Path, dtype: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Map a file into memory; raises `SearchError` where it is not the array that it should be."""
+    array = _or_damaged(path, lambda: np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False))
+    if array.shape != shape or (dtype is not None and array.dtype != dtype):
+        raise SearchError(f"The index is damaged: {path.name} is {array.dtype} {array.shape}, not {shape}.")
+    return np.asarray(array) if dtype is None else array
+
+
+def _json(path: Path, kind: type[dict[str, Any]]) -> dict[str, Any]:
+    found = _or_damaged(path, lambda: json.loads(path.read_text(encoding="utf-8")))
+    if not isinstance(found, kind):
+        raise SearchError(f"The index is damaged: {path.name} is not what was saved. Make it anew.")
+    return found
+
+
+def _or_damaged(path: Path, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, EOFError) as error:
+        raise SearchError(f"The index is damaged: {path.name} cannot be read. Make it anew.") from error
+
+
+def _current(folder: Path) -> str:
+    try:
+        found = _json(folder / CURRENT, dict)
+    except FileNotFoundError as error:
+        raise SearchError(f"There is no index in {folder.name}; save one there first.") from error
+    name = found.get("state")
+    if not isinstance(name, str) or Path(name).name != name or not name.startswith("state-"):
+        raise SearchError(f"The index is damaged: {CURRENT} names no state. Make it anew.")
+    return name
+
+
+def _point(folder: Path, fresh: Path) -> None:
+    part = folder / f".{CURRENT}.{fresh.name}"
+    try:
+        _write_text(part, json.dumps({"state": fresh.name}))
+        os.replace(part, folder / CURRENT)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def checksum(path: Path) -> int:
+    """Return the CRC-32 of a file."""
+    value = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            value = zlib.crc32(chunk, value)
+    return value

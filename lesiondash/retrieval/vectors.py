@@ -1,0 +1,84 @@
+"""Vectors as directions: checked, of unit norm, and compared in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lesiondash.errors import SearchError
+
+ROUNDING = 4
+"""Slack of a product in float32, in units of float32's eps times √d: more than twice its largest error seen."""
+BLOCK = 65536
+
+
+def exact_cosines(vectors: npt.NDArray[np.float32], query: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return float64 products of (…, n, d) with (…, d) that depend on each row alone: equal rows get equal bits."""
+    # A matrix product may sum rows differently by their place in a block; summing each row alone cannot.
+    products = vectors.astype(np.float64)
+    products *= query[..., None, :]
+    return np.asarray(np.sum(products, axis=-1))
+
+
+def float32_slack(dimension: int) -> float:
+    """Return how far a float32 product of unit vectors can be from its true value."""
+    return float(ROUNDING * np.finfo(np.float32).eps * max(1.0, np.sqrt(dimension)))
+
+
+def unit_rows(vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return vectors (n, d) as float32 of unit norm, not to be written to; raises `SearchError` for anything else."""
+    rows = _table(vectors)
+    unit = np.empty(rows.shape, np.float32)
+    for start in range(0, len(rows), BLOCK):
+        unit[start : start + BLOCK] = _unit(rows[start : start + BLOCK].astype(np.float64), "A vector of the index")
+    unit.flags.writeable = False
+    return unit
+
+
+def unit_queries(vectors: npt.ArrayLike, dimension: int) -> npt.NDArray[np.float64]:
+    """Return queries (q, d) as float64 of unit norm; raises `SearchError` as `unit_query`."""
+    queries = _table(vectors)
+    if queries.shape[1] != dimension:
+        raise SearchError(
+            f"The queries have {queries.shape[1]} numbers each, the index {dimension}; "
+            "embed them with the encoder of the index."
+        )
+    return _unit(queries.astype(np.float64), "A query")
+
+
+def unit_query(vector: npt.ArrayLike, dimension: int) -> npt.NDArray[np.float64]:
+    """Return one vector (d,) as float64 of unit norm; raises `SearchError` for another shape, zero, NaN or infinity."""
+    try:
+        query = np.asarray(vector, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SearchError("The query is not a vector of numbers.") from error
+    if query.shape != (dimension,):
+        raise SearchError(
+            f"The query has shape {query.shape}, but the index holds vectors of {dimension} numbers; "
+            "embed it with the encoder of the index."
+        )
+    return np.asarray(_unit(query[None], "The query")[0])
+
+
+def _table(vectors: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
+    try:
+        rows = np.asarray(vectors)
+        rows = rows if rows.dtype == np.float32 else rows.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise SearchError("The vectors are not a table of numbers (n, d).") from error
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise SearchError(f"The vectors have shape {rows.shape}; give a table (n, d).")
+    return rows
+
+
+def _unit(rows: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
+    """Return rows (n, d) divided by their norms; safe for any finite size of numbers."""
+    if not np.isfinite(rows).all():
+        raise SearchError(f"{name} holds NaN or infinity; embed it again.")
+    largest = np.abs(rows).max(axis=1, initial=0, keepdims=True)
+    if (largest == 0).any():
+        raise SearchError(f"{name} is zero, so it has no direction to compare; embed it again.")
+    scaled = rows / largest
+    return np.asarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True))
