@@ -67,14 +67,14 @@ AUGMENT = AugmentSettings(
 )
 SIMCLR: dict[str, Any] = {
     "steps": 100,
-    "batch": 256,
+    "batch": 128,
     "optimiser": "adamw",
     "learning_rate": 1e-3,
     "scaling": "none",
     "loss": "nt_xent",
     "temperature": 0.2,
 }
-VAE: dict[str, Any] = {"steps": 300, "batch": 256}
+VAE: dict[str, Any] = {"steps": 150, "batch": 128}
 
 MODELS: dict[str, tuple[str, dict[str, str]]] = {
     "simclr-avg": ("simclr", {"pool": "average"}),

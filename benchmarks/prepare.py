@@ -14,6 +14,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LESIONDASH_DATA"] = folder
+        from lesiondash import Encoder
         from lesiondash.evaluate import as_table, evaluate_encoders
         from lesiondash.prepare import prepare
 
@@ -39,7 +40,8 @@ def main() -> None:
         print(f"{'prepare, from nothing':<36} {total:7.1f} s")
         print(f"{'prepare, again':<36} {again:7.2f} s")
         print(f"{'collection on disk':<36} {size:7.0f} MB")
-        print(as_table(evaluate_encoders(prepared.root, prepared.encoder)))
+        encoders = {"trained": Encoder.load(prepared.encoder), "untrained": Encoder.untrained()}
+        print(as_table(evaluate_encoders(prepared.root, encoders)))
 
 
 if __name__ == "__main__":

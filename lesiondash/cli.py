@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lesiondash.cli_evaluate import evaluate_command
 from lesiondash.cli_train import finetune_command, reproduce_command, train_command
 from lesiondash.errors import BoxError, FilterError, SearchError
 from lesiondash.records import SCOPES, Box, FrangiParams, SearchScope, Series, Window
@@ -33,6 +34,7 @@ PartialOption = Annotated[bool, typer.Option("--partial", help="Go on without th
 
 app.command("train")(train_command)
 app.command("finetune")(finetune_command)
+app.command("evaluate")(evaluate_command)
 app.command("reproduce")(reproduce_command)
 
 
@@ -218,21 +220,6 @@ def find(
         }
         for hit in hits
     ]
-
-
-@app.command()
-def evaluate(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    collection: CollectionOption = None,
-    partial: PartialOption = False,
-) -> None:
-    """Print P@1, P@10 and AP_min@10 on the test split beside chance, for the trained and the untrained encoder."""
-    with one_sentence():
-        from lesiondash.evaluate import as_table, evaluate_encoders
-
-        prepared = _prepare(collection, partial)
-        scores = evaluate_encoders(prepared.root, prepared.encoder, partial=partial)
-        typer.echo(json.dumps(scores, indent=2) if as_json else as_table(scores))
 
 
 if __name__ == "__main__":

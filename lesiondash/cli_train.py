@@ -83,23 +83,14 @@ def finetune_command(
     """Tune an encoder with the types of the lesions outside of the test split, so that equal types come nearer."""
     settings = {"objective": objective, "mining": mining, "head": head, "steps": steps, "seed": seed}
     with one_sentence():
-        source, root = _encoder_file(start), data or _demonstration()
+        from lesiondash.train import encoder_file
+
+        source, root = encoder_file(start), data or _demonstration()
         target = out or source.with_name(f"{source.stem}-{objective}.safetensors")
         _finetune(source, target, root, partial, {**settings, "learning_rate": rate})
         typer.echo(f"Tuned: {target}")
         if use:
             _use(target, root, partial)
-
-
-def _encoder_file(name: str | None) -> Path:
-    """Return an encoder's file by its path, by its run's name, or the one that searches."""
-    from lesiondash.paths import encoder_path
-    from lesiondash.train import run_named
-
-    if name is None:
-        return encoder_path()
-    path = Path(name)
-    return path if path.suffix == ".safetensors" else run_named(name).encoder
 
 
 def _finetune(source: Path, target: Path, root: Path, partial: bool, values: dict[str, Any]) -> None:
@@ -196,7 +187,7 @@ def _use(encoder: Path, root: Path, partial: bool) -> None:
 
 
 def reproduce_command(
-    what: Annotated[str, typer.Argument(help="table1.")],
+    what: Annotated[str, typer.Argument(help="table1 or table2.")],
     full: Annotated[bool, typer.Option("--full", help="The paper's schedule: 1000 epochs; needs a GPU.")] = False,
     seeds: Annotated[int, typer.Option("--seeds", help="How many trainings of each cell.")] = 3,
     use: Annotated[str, typer.Option("--frangi", help="replace, as the paper does, or channel.")] = "replace",
@@ -210,14 +201,18 @@ def reproduce_command(
     import json
     from dataclasses import asdict
 
-    from lesiondash.reproduce import as_table, table1
+    from lesiondash.reproduce import as_retrieval_table, as_table, table1, table2
 
     with one_sentence():
-        if what != "table1":
-            raise TrainingError(f"There is no {what!r} to reproduce; choose table1.")
+        if what not in ("table1", "table2"):
+            raise TrainingError(f"There is no {what!r} to reproduce; choose table1 or table2.")
         if seeds < 1:
             raise TrainingError("Take one seed or more.")
         with progress_bars() as show:
             root = data or _demonstration()
-            cells = table1(root, full=full, seeds=range(seeds), partial=partial, use=use, progress=show)
-        typer.echo(json.dumps([asdict(cell) for cell in cells], indent=1) if as_json else as_table(cells))
+            common: dict[str, Any] = {"full": full, "seeds": range(seeds), "partial": partial, "progress": show}
+            rows: list[Any] = table1(root, use=use, **common) if what == "table1" else table2(root, **common)
+        if as_json:
+            typer.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        else:
+            typer.echo(as_table(rows) if what == "table1" else as_retrieval_table(rows))

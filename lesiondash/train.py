@@ -108,6 +108,14 @@ def run_named(name: str) -> Run:
     return Run(runs_dir() / name)
 
 
+def encoder_file(name: str | None) -> Path:
+    """Return an encoder's file by its path, by its run's name, or the one that searches."""
+    if name is None:
+        return encoder_path()
+    path = Path(name)
+    return path if path.suffix == ".safetensors" else run_named(name).encoder
+
+
 def default_name(settings: PretrainSettings) -> str:
     """Return the name of a run: what it trains, and digits that its settings decide."""
     return f"{settings.title}-{settings.digest}"

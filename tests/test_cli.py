@@ -133,17 +133,35 @@ def test_evaluate(demonstration: Path) -> None:
     scores = json.loads(done.stdout)
     for encoder in ("trained", "untrained"):
         for scope in ("all", "same", "cross"):
-            part = scores[encoder][scope]
-            assert set(part["score"]) == set(part["chance"]) == {"P@1", "P@10", "AP_min@10"}
-            assert all(part["chance"][name] <= part["ceiling"][name] for name in part["chance"])
-    for name in ("P@1", "P@10", "AP_min@10"):
-        cross = scores["trained"]["cross"]
-        assert cross["chance"][name] < cross["score"][name] < cross["ceiling"][name]
-    trained = scores["trained"]["cross"]["score"]["P@1"]
-    untrained = scores["untrained"]["cross"]["score"]["P@1"]
+            part = scores[encoder]["scopes"][scope]
+            assert part["queries"] + part["skipped"] == 235
+            for measure in part["measures"].values():
+                low, high = measure["interval"]
+                assert measure["chance"] <= measure["ceiling"]
+                assert low <= measure["score"] <= high
+                assert measure["score"] <= measure["ceiling"] + 1e-9
+        assert all(guard["passed"] for guard in scores[encoder]["guards"])
+        assert 0.5 < scores[encoder]["classification"]["linear probe"]["accuracy"] < 0.95
+    trained, untrained = (scores[name]["scopes"]["cross"]["measures"]["P@1"]["score"] for name in scores)
     assert trained - untrained >= 0.05
     assert trained < 0.95
     assert untrained < 0.9
+
+
+def test_evaluate_writes_a_report_that_needs_nothing_beside_it(demonstration: Path, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    done = run_cli("evaluate", "--encoder", "untrained", "--scope", "cross", "--html", str(path), data=demonstration)
+    assert done.returncode == 0, done.stderr
+    page = path.read_text()
+    assert page.count("<img") > 60
+    assert "http" not in page.replace("http-equiv", "")
+    assert "other patients" in page
+    assert "Worst queries" in page
+    lesions = json.loads((demonstration / "demo" / "cases.json").read_text())
+    assert not any(case["patient_id"] in page for case in lesions)
+    refused = run_cli("evaluate", "--encoder", "untrained", "--scope", "near", data=demonstration)
+    assert refused.returncode == 2
+    assert "choose one of all, same, cross" in refused.stderr
 
 
 def test_finetune_writes_an_encoder(demonstration: Path, tmp_path: Path) -> None:

@@ -28,10 +28,12 @@ ORDER = [
     "prepare",
     "train",
     "evaluate",
+    "report",
     "reproduce",
     "dashboard",
     "serve",
     "screen",
+    "cli_evaluate",
     "cli_train",
     "cli",
 ]

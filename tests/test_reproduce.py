@@ -50,6 +50,31 @@ def test_every_cell_is_what_its_name_says() -> None:
     assert full.architecture.frangi == "channel"
 
 
+def test_retrieval_is_scored_by_the_protocol_and_as_released(
+    demonstration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def thinner(root: Path, partial: bool = False) -> DeepLesion:
+        found = DeepLesion(root, partial=partial)
+        found.lesions = found.lesions[::6]
+        return found
+
+    monkeypatch.setattr(reproduce, "DeepLesion", thinner)
+    monkeypatch.setattr(reproduce, "SMALL_STEPS", 1)
+    rows = reproduce.table2(demonstration / "demo", seeds=(0,))
+    assert [(row.model, row.scope) for row in rows] == [
+        (model, scope) for model in ("vae", "simclr") for scope in ("all", "same", "cross")
+    ]
+    for row in rows:
+        assert row.p1_interval[0] <= row.scores["P@1"] <= row.p1_interval[1]
+        if row.scope == "cross":
+            assert row.released == row.scores
+        else:
+            assert row.released["P@1"] == 1  # the query finds itself
+    text = reproduce.as_retrieval_table(rows)
+    assert "0.503" in text
+    assert "as released" in text
+
+
 def test_too_few_labels_are_said(demonstration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def training_only(root: Path, partial: bool = False) -> DeepLesion:
         found = thinned(root, partial)

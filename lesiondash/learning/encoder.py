@@ -251,6 +251,8 @@ def _checked_crops(crops: npt.ArrayLike, slices: int) -> npt.NDArray[Any]:
     one = (CROP_PX, CROP_PX) if slices == 1 else (slices, CROP_PX, CROP_PX)
     if array.ndim == len(one):
         array = array[None]
+    if slices == 1 and array.ndim == 4 and array.shape[1] == 1:
+        array = array[:, 0]
     if array.shape[1:] != one:
         raise EncoderError(
             f"The encoder takes crops of {' × '.join(map(str, one))} pixels, (n, {', '.join(map(str, one))}); "
