@@ -137,7 +137,7 @@ class Encoder:
         or (slices, 64, 64). Returns (n, 512) float32; n may be 0. A crop's vector does not depend on the others. Raises
         `EncoderError` for another shape, another type or NaN.
         """
-        array = _checked_crops(crops, self._architecture.slices)
+        array = checked_crops(crops, self._architecture.slices)
         vectors = np.empty((len(array), EMBEDDING_DIM), np.float32)
         step = BATCH_CUDA if self._device.type == "cuda" else BATCH_CPU
         # TF32 would leave three digits; with it off a vector is the same in every batch to about 1e-7.
@@ -240,7 +240,7 @@ class Encoder:
         return self._fingerprint
 
 
-def _checked_crops(crops: npt.ArrayLike, slices: int) -> npt.NDArray[Any]:
+def checked_crops(crops: npt.ArrayLike, slices: int) -> npt.NDArray[Any]:
     """Return crops as (n, slices, 64, 64)."""
     try:
         array = np.asarray(crops)

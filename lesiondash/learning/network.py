@@ -32,9 +32,14 @@ class GeM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool (n, c, y, x) to (n, c)."""
-        p = self.p.clamp(1.0, 6.0)
+        p = self.exponent
         pooled: Tensor = x.float().clamp(min=self.eps).pow(p).mean(dim=(-2, -1)).pow(1.0 / p)
         return pooled
+
+    @property
+    def exponent(self) -> Tensor:
+        """The exponent that counts, (1,)."""
+        return self.p.clamp(1.0, 6.0)
 
 
 class AveragePool(nn.Module):
@@ -65,8 +70,13 @@ class LesionNet(nn.Module):
 
     def pooled(self, x: Tensor) -> Tensor:
         """Return what the pooling makes of (n, channels, 64, 64): (n, 512) float32, not normalised."""
-        pooled: Tensor = self.pool(self.top(self.trunk(2.0 * x - 1.0)))
+        pooled: Tensor = self.pool(self.features(x))
         return pooled
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what is pooled: (n, channels, 64, 64) to (n, 512, y, x)."""
+        features: Tensor = self.top(self.trunk(2.0 * x - 1.0))
+        return features
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed (n, channels, 64, 64) as unit vectors (n, 512)."""
