@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import numpy as np
 from lesiondash.errors import CollectionError, LesionDashError
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.images.dicom import Rejected, load_dicom, series_uid_hash
+from lesiondash.images.followups import lesion_numbers
 from lesiondash.records import Box, Lesion, Series
 from lesiondash.retrieval.gallery import Gallery
 
@@ -136,6 +138,18 @@ class Store:
             self.scans[uid] = Scan(series, title, lesion.series_id, first, lesion.patient_id)
         scan = self.scans[uid]
         return scan, lesion.slice_index - scan.first_slice_index
+
+    def follow_ups(self, lesion_id: str) -> list[Lesion]:
+        """Return the likely annotations of one lesion in all studies, its own among them, in the order of studies."""
+        number = self._lesion_numbers[self.row_of[lesion_id]]
+        rows = np.flatnonzero(self._lesion_numbers == number)
+        return sorted(
+            (self.gallery.lesions[row] for row in rows), key=lambda lesion: (lesion.study_id, lesion.lesion_id)
+        )
+
+    @cached_property
+    def _lesion_numbers(self) -> np.ndarray:
+        return lesion_numbers(self.gallery.lesions)
 
     def known_lesion(self, scan: Scan, slice_index: int, box: Box) -> Lesion | None:
         """Return the collection's lesion under a box, if the scan is of the collection: it must not find itself."""

@@ -17,6 +17,8 @@ BLOCK = 8192
 ROUNDING = 2e-6
 """Allowance for sums and products in float32, relative to a norm of 1; ten times the largest seen."""
 ROWS_A_THREAD = 100_000
+COMPILED_FROM = 300_000
+"""From so many scores the compiled pass is worth loading its compiler, 160 MB of a page's memory."""
 SORTED_BEST = 256
 """Up to so many best scores are kept in order on the way; above, sorting apart is quicker."""
 
@@ -102,13 +104,13 @@ def kth_largest(values: npt.NDArray[np.float32], k: int) -> np.float32:
 
 def best_scores(scores: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Return the k largest of each line of (m, n), falling, and their columns; the first of equal ones. k ≤ n."""
-    from lesiondash.retrieval.kernels import best_of
-
-    if k > SORTED_BEST:
+    if k > SORTED_BEST or scores.size < COMPILED_FROM:
         places = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         values = np.take_along_axis(scores, places, axis=1)
         order = np.lexsort((places, -values), axis=1)
         return np.take_along_axis(values, order, axis=1), np.take_along_axis(places, order, axis=1)
+    from lesiondash.retrieval.kernels import best_of
+
     values, places = np.empty((len(scores), k), np.float32), np.empty((len(scores), k), np.int64)
     best_of(scores, values, places)
     return values, places

@@ -231,6 +231,35 @@ def test_scope_and_opening_a_result(opened: Any) -> None:
     assert tile_ids(page) == cross
 
 
+def test_results_are_steered_narrowed_and_explained_by_keyboard(opened: Any) -> None:
+    page = opened.page
+    open_case(page)
+    nine, results = tile_ids(page), page.locator(".ld-results")
+    page.wait_for_function("document.querySelector('.ld-vote').textContent.includes('of 9 are')")
+    results.get_by_role("button", name="Where the similarity sits: 2").press("Enter")
+    page.wait_for_function("document.querySelectorAll('.ld-shares').length === 2")
+    results.get_by_role("button", name="Less like this: 1", exact=True).press("Enter")
+    page.wait_for_function(f"document.querySelector('button.ld-tile').dataset.lesion !== '{nine[0]}'")
+    assert page.evaluate("document.querySelectorAll('.ld-shares').length") == 0
+    results.get_by_role("button", name="Undo").press("Enter")
+    page.wait_for_function(f"document.querySelector('button.ld-tile').dataset.lesion === '{nine[0]}'")
+    assert tile_ids(page) == nine
+    results.get_by_label("type").select_option("liver")
+    page.wait_for_function(
+        "[...document.querySelectorAll('button.ld-tile b')].every((node) => node.textContent === 'liver')"
+    )
+    results.get_by_label("smallest size in mm").fill("900")
+    results.get_by_label("smallest size in mm").press("Enter")
+    page.wait_for_function("document.querySelector('.ld-scopes').textContent.includes('No lesion is left')")
+    results.get_by_label("smallest size in mm").fill("")
+    results.get_by_label("smallest size in mm").press("Enter")
+    results.get_by_label("type").select_option("")
+    results.get_by_label("tiles").select_option("15")
+    page.wait_for_function("document.querySelectorAll('button.ld-tile').length === 15")
+    assert tile_ids(page)[:9] == nine
+    assert opened.errors == []
+
+
 def test_lasso_on_the_map_selects(opened: Any) -> None:
     page = opened.page
     open_case(page)

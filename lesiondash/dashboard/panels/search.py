@@ -1,4 +1,4 @@
-"""Search: the nine nearest lesions of the region, exact, in the scope asked for."""
+"""Search: the nearest lesions of the region, exact, in the scope asked for; steered by what is liked and not."""
 
 from __future__ import annotations
 
@@ -10,19 +10,26 @@ from lesiondash.dashboard.state import Region, State, tells_errors
 from lesiondash.dashboard.store import Store
 from lesiondash.dashboard.widgets import Tiles
 from lesiondash.errors import SearchError
+from lesiondash.images.collection import collect_stacks
 from lesiondash.images.crops import crop, crop_slices
-from lesiondash.records import SCOPES, Hit
+from lesiondash.records import SCOPES, UNLABELLED, Hit
 from lesiondash.retrieval.chance import random_pair_similarities, share_below
+from lesiondash.retrieval.feedback import Feedback, moved, refine
 from lesiondash.retrieval.projection import place
+from lesiondash.retrieval.table import Where
+from lesiondash.retrieval.votes import VoteRecord
 
 SCOPE_TITLES = {"all": "All", "same": "Same patient", "cross": "Other patients"}
-TILES = 9
+KS = (9, 15, 25, 45)
 TYPES = 3
 MAX_SELECTED = 45
 
 
 class SearchPanel:
-    """Searches when the region changes; shows a selection of the map in the same tiles."""
+    """Searches when the region changes; shows a selection of the map in the same tiles.
+
+    Its actions are `search`, `choose_scope`, `narrow`, `choose_k`, `more`, `less`, `undo`, `reset`, `explain`, `open`.
+    """
 
     def __init__(self, state: State, store: Store) -> None:
         self.state, self.store = state, store
@@ -32,22 +39,35 @@ class SearchPanel:
             self.act,
             scope=state.scope,
             scopes=[{"scope": scope, "title": SCOPE_TITLES[scope]} for scope in SCOPES],
+            ks=list(KS),
+            known_types=sorted({lesion.type for lesion in gallery.lesions} - {UNLABELLED}),
             window=[state.window.center_hu, state.window.width_hu],
         )
         self._vector: np.ndarray | None = None
+        self._crops: np.ndarray | None = None
+        self._feedback, self._where = Feedback(), Where()
+        self._records: dict[int, VoteRecord] = {}
         self._identity: tuple[str | None, str | None] = (None, None)
         state.observe(self._follow_region, "region")
         state.observe(self._follow_window, "window")
         state.observe(self._follow_selection, "selection")
 
     def act(self, message: dict[str, Any]) -> None:
-        """Carry out what a hand did on the tiles: another scope, or a tile opened."""
-        if message["type"] == "scope":
-            self.choose_scope(message["scope"])
-        elif message["type"] == "open":
-            self.open(message["lesion_id"])
-        elif message["type"] == "back":
-            self._show_hits()
+        """Carry out what a hand did on the tiles."""
+        kind, lesion_id = message["type"], message.get("lesion_id", "")
+        actions = {
+            "scope": lambda: self.choose_scope(message["scope"]),
+            "filter": lambda: self.narrow(message["types"], message["size_mm"]),
+            "k": lambda: self.choose_k(message["k"]),
+            "open": lambda: self.open(lesion_id),
+            "more": lambda: self.more(lesion_id),
+            "less": lambda: self.less(lesion_id),
+            "why": lambda: self.explain(lesion_id),
+            "undo": self.undo,
+            "reset": self.reset,
+            "back": self._show_hits,
+        }
+        actions[kind]()
 
     @tells_errors
     def search(self, region: Region) -> None:
@@ -56,19 +76,20 @@ class SearchPanel:
         series, encoder = scan.series, self.store.encoder
         hu = crop(series.hu[region.slice_index], region.box, spacing_mm=series.spacing_mm[1:])
         known = self.store.known_lesion(scan, region.slice_index, region.box)
-        self._vector = encoder.embed(
-            crop_slices(
-                series.hu,
-                region.slice_index,
-                region.box,
-                spacing_mm=series.spacing_mm,
-                slices=encoder.architecture.slices,
-            )
-        )[0]
+        self._crops = crop_slices(
+            series.hu,
+            region.slice_index,
+            region.box,
+            spacing_mm=series.spacing_mm,
+            slices=encoder.architecture.slices,
+        )
+        self._vector, self._feedback = encoder.embed(self._crops)[0], Feedback()
         self._identity = (known.lesion_id if known else None, scan.patient_id)
         with self.widget.hold_sync():
             self.widget.query = _bytes(hu)
             self.widget.types = self._likely_types()
+            self.widget.feedback = {}
+            self.widget.timeline = self._timeline(known.lesion_id) if known else []
         self._rank()
 
     @tells_errors
@@ -98,39 +119,142 @@ class SearchPanel:
         )
         return [[name, round(share, 4)] for share, name in found[:TYPES] if share > 0.1]
 
-    def _rank(self) -> None:
-        assert self._vector is not None
-        query_id, patient_id = self._identity
-        index, scope = self.store.gallery.index, self.state.scope
-        similarities = index.similarities(self._vector)
-        self.state.query_xy = place(similarities, self.store.gallery.xy)
-        try:
-            hits = index.search(self._vector, TILES, scope, query_id=query_id, patient_id=patient_id)
-            count = len(index.candidates(scope, query_id=query_id, patient_id=patient_id))
-        except SearchError as error:
-            if scope != "same":
-                raise
-            self.widget.status = str(error)
-            self.state.hits = ()
-            self._fill(())
+    @tells_errors
+    def narrow(self, types: list[str] | None, size_mm: list[float | None]) -> None:
+        """Search again among lesions of some types and sizes, (smallest, largest) in mm; None allows any."""
+        low, high = size_mm
+        limits = None if low is None and high is None else (low or 0.0, np.inf if high is None else high)
+        self.widget.filters = {"types": types, "size_mm": size_mm}
+        self._where = Where(types=types, size_mm=limits)
+        if self._vector is not None:
+            self._rank()
+
+    @tells_errors
+    def choose_k(self, k: int) -> None:
+        """Show another number of tiles."""
+        if k not in KS:
+            raise SearchError(f"There are no {k} tiles; choose one of {', '.join(map(str, KS))}.")
+        self.widget.k = k
+        if self._vector is not None:
+            self._rank()
+
+    @tells_errors
+    def more(self, lesion_id: str) -> None:
+        """Search again for more like a result as well."""
+        self._steer(self._feedback.more(lesion_id))
+
+    @tells_errors
+    def less(self, lesion_id: str) -> None:
+        """Search again for less like a result."""
+        self._steer(self._feedback.less(lesion_id))
+
+    @tells_errors
+    def undo(self) -> None:
+        """Take the last like or dislike back."""
+        self._steer(self._feedback.undo())
+
+    @tells_errors
+    def reset(self) -> None:
+        """Search by the box alone again."""
+        self._steer(Feedback())
+
+    def _steer(self, feedback: Feedback) -> None:
+        if self._vector is None:
+            raise SearchError("Draw a box first; then say which results should count more or less.")
+        before = [hit.lesion_id for hit in self.state.hits]
+        self._feedback = feedback
+        self._rank()
+        new, shifted = moved(before, [hit.lesion_id for hit in self.state.hits])
+        counts = f"{len(feedback.liked)} wanted, {len(feedback.disliked)} not: " if feedback else ""
+        said = f"{counts}{new} of {len(self.state.hits)} new, {shifted} at another rank."
+        self.widget.feedback = {
+            "liked": feedback.liked,
+            "disliked": feedback.disliked,
+            "said": said if feedback else "",
+        }
+
+    @tells_errors
+    def explain(self, lesion_id: str) -> None:
+        """Show where in both crops a result's similarity sits; the same one again hides it."""
+        from lesiondash.learning.agreement import agreement
+
+        if self._crops is None or self.widget.why.get("lesion_id") == lesion_id:
+            self.widget.why = {}
             return
-        self.state.hits = tuple(hits)
-        self.widget.status = f"{count:,} candidates"
+        encoder = self.store.encoder
+        other = collect_stacks(self.store.collection, [self.store.by_id[lesion_id]], encoder.architecture.slices)[0]
+        found = agreement(encoder, self._crops, other)
+        self.widget.why = {
+            "lesion_id": lesion_id,
+            "similarity": found.similarity,
+            "first": found.first.tolist(),
+            "second": found.second.tolist(),
+        }
+
+    def _timeline(self, lesion_id: str) -> list[dict[str, Any]]:
+        """Return the likely annotations of one lesion in all studies, in their order; none where it has but one."""
+        again = self.store.follow_ups(lesion_id)
+        return [
+            {
+                "lesion_id": lesion.lesion_id,
+                "text": f"study {number}: {max(lesion.diameters_mm):.0f} mm",
+                "now": lesion.lesion_id == lesion_id,
+            }
+            for number, lesion in enumerate(again, start=1)
+            if len(again) > 1
+        ]
+
+    def _query(self) -> np.ndarray:
+        """Return the vector that is searched for: the box's, moved by what is liked and not."""
+        vectors, row_of = self.store.gallery.vectors, self.store.row_of
+        sides = ([row_of[each] for each in ids] for ids in (self._feedback.liked, self._feedback.disliked))
+        return refine(self._vector, *(vectors[rows] for rows in sides)) if self._feedback else self._vector
+
+    def _rank(self) -> None:
+        query_id, patient_id = self._identity
+        index, query = self.store.gallery.index, self._query()
+        among: dict[str, Any] = {"query_id": query_id, "patient_id": patient_id, "where": self._where}
+        self.state.query_xy = place(index.similarities(query), self.store.gallery.xy)
+        try:
+            hits = tuple(index.search(query, min(self.widget.k, len(index)), self.state.scope, **among))
+            self.widget.status = f"{len(index.candidates(self.state.scope, **among)):,} candidates"
+        except SearchError as error:
+            hits, self.widget.status = (), str(error)
+        self.state.hits = hits
         self._show_hits()
+
+    def _say_vote(self) -> None:
+        """Say what the tiles' types amount to, and how often as many of them were right."""
+        hits, gallery = self.state.hits, self.store.gallery
+        k = len(hits)
+        if not hits:
+            self.widget.vote = ""
+            return
+        if k not in self._records:
+            self._records[k] = VoteRecord.of(gallery.index, gallery.lesions, k)
+        vote = self._records[k].vote([hit.type for hit in hits])
+        if vote is None:
+            self.widget.vote = ""
+            return
+        right = "" if vote.right is None else f" As many were right in {100 * vote.right:.0f} % of known cases."
+        self.widget.vote = f"{vote.count} of {vote.of} are {vote.type}.{right}"
 
     def _show_hits(self) -> None:
         self.widget.title = ""
         self._fill(self.state.hits)
+        self._say_vote()
 
     def _fill(self, hits: tuple[Hit, ...]) -> None:
         gallery = self.store.gallery
         with self.widget.hold_sync():
             self.widget.opened = ""
+            self.widget.why = {}
             self.widget.crops = b"".join(_bytes(gallery.crops[hit.row]) for hit in hits)
-            self.widget.hits = [self._describe(hit) for hit in hits]
+            self.widget.hits = [self._describe(hit, hits[:place]) for place, hit in enumerate(hits)]
 
-    def _describe(self, hit: Hit) -> dict[str, Any]:
+    def _describe(self, hit: Hit, above_it: tuple[Hit, ...]) -> dict[str, Any]:
         lesion = self.store.by_id[hit.lesion_id]
+        again = {other.lesion_id for other in self.store.follow_ups(hit.lesion_id)}
         above = share_below(hit.similarity, self._background)
         return {
             "rank": hit.rank,
@@ -140,6 +264,7 @@ class SearchPanel:
             "size_mm": round(max(lesion.diameters_mm), 1),
             "similarity": None if np.isnan(hit.similarity) else round(hit.similarity, 5),
             "top_percent": round(100 * (1 - above), 2),
+            "same_as": next((other.rank for other in above_it if other.lesion_id in again), None),
         }
 
     def _follow_region(self, change: Any) -> None:

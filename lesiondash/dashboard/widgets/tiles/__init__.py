@@ -12,7 +12,9 @@ HERE = Path(__file__).parent
 
 class Tiles(anywidget.AnyWidget):
     """hits: one dict a tile; crops: their int16 HU, one after another; query: the query's own crop, likewise; types:
-    its likely types and their probabilities.
+    its likely types and their probabilities; vote: what the tiles' types say; filters, k: what is searched for;
+    feedback: what is liked and not, and how the list moved; why: shares of one tile's similarity; timeline: the
+    lesion again.
     """
 
     _esm = HERE / "tiles.js"
@@ -27,6 +29,14 @@ class Tiles(anywidget.AnyWidget):
     title = t.Unicode("").tag(sync=True)
     status = t.Unicode("").tag(sync=True)
     opened = t.Unicode("").tag(sync=True)
+    k = t.Int(9).tag(sync=True)
+    ks = t.List([9, 15, 25, 45]).tag(sync=True)
+    filters = t.Dict({"types": None, "size_mm": [None, None]}).tag(sync=True)
+    known_types = t.List().tag(sync=True)
+    vote = t.Unicode("").tag(sync=True)
+    feedback = t.Dict().tag(sync=True)
+    why = t.Dict().tag(sync=True)
+    timeline = t.List().tag(sync=True)
 
     def __init__(self, on_action: Callable[[dict[str, Any]], None], **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -29,7 +29,41 @@ const TYPE_HINT = "Probability of the lesion's type, by a calibrated classifier 
 
 function describe(hit) {
   const similarity = hit.similarity === null ? "" : `, similarity ${cosine(hit)}, top ${top(hit)} percent of random pairs`;
-  return `${hit.rank}: ${hit.type}, ${hit.size_mm} mm, patient ${hit.patient_id}${similarity}`;
+  const again = hit.same_as ? `, likely the same lesion as ${hit.same_as}` : "";
+  return `${hit.rank}: ${hit.type}, ${hit.size_mm} mm, patient ${hit.patient_id}${similarity}${again}`;
+}
+
+// How many tiles, of which types, of which sizes: controls that send what they hold as one filter.
+function narrowing(model) {
+  const labelled = (text, node) => element("label", {}, `${text} `, node);
+  const count = element("select"), kind = element("select"), from = element("input"), to = element("input");
+  for (const k of model.get("ks")) count.append(element("option", { value: k, textContent: k }));
+  kind.append(element("option", { value: "", textContent: "all" }), ...model.get("known_types").map((type) => element("option", { value: type, textContent: type })));
+  for (const [node, placeholder] of [[from, "any"], [to, "any"]]) Object.assign(node, { type: "number", min: 0, step: 1, placeholder });
+  from.setAttribute("aria-label", "smallest size in mm"); to.setAttribute("aria-label", "largest size in mm");
+  const number = (node) => (node.value === "" ? null : Number(node.value));
+  const send = () => model.send({ type: "filter", types: kind.value ? [kind.value] : null, size_mm: [number(from), number(to)] });
+  kind.onchange = from.onchange = to.onchange = send;
+  count.onchange = () => model.send({ type: "k", k: Number(count.value) });
+  function show() {
+    const { types, size_mm: [low, high] } = model.get("filters");
+    count.value = model.get("k"); kind.value = types ? types[0] : "";
+    from.value = low ?? ""; to.value = high ?? "";
+  }
+  show();
+  const sizes = element("span", { className: "ld-sizes" }, "size ", from, " – ", to, " mm");
+  return { node: element("div", { className: "ld-narrow" }, labelled("tiles", count), labelled("type", kind), sizes), show };
+}
+
+// The shares of a similarity over the places of a crop: brighter brings more; in percent of the whole.
+function shares(rows, whole) {
+  const least = Math.min(...rows.flat()), range = Math.max(...rows.flat()) - least || 1;
+  const cells = rows.flat().map((share) => element("span", { textContent: `${Math.round(100 * share / whole)} %`, style: `--share: ${((share - least) / range).toFixed(3)}` }));
+  const node = element("div", { className: "ld-shares", style: `grid-template-columns: repeat(${rows[0].length}, 1fr)` }, ...cells);
+  node.classList.toggle("ld-fine", rows.length > 3);
+  node.setAttribute("aria-label", `Shares of the similarity: ${cells.map((cell) => cell.textContent).join(", ")}`);
+  node.setAttribute("role", "img");
+  return node;
 }
 
 function render({ model, el }) {
@@ -40,7 +74,11 @@ function render({ model, el }) {
   status.setAttribute("role", "status");
   back.onclick = () => model.send({ type: "back" });
   const grid = element("div", { className: "ld-grid" });
-  el.append(scopes, grid);
+  const vote = element("div", { className: "ld-vote" }), timeline = element("div", { className: "ld-timeline" });
+  const feedback = element("div", { className: "ld-feedback" });
+  for (const node of [vote, feedback]) node.setAttribute("role", "status");
+  const narrow = narrowing(model);
+  el.append(scopes, narrow.node, vote, grid, feedback, timeline);
   let canvases = [];
 
   const buttons = model.get("scopes").map(({ scope, title }) => {
@@ -70,7 +108,23 @@ function render({ model, el }) {
     node.setAttribute("aria-label", describe(hit));
     node.setAttribute("aria-pressed", String(hit.lesion_id === model.get("opened")));
     node.dataset.lesion = hit.lesion_id;
-    return node;
+    if (hit.similarity === null) return node;
+    if (hit.same_as) text.append(element("span", { className: "ld-same", textContent: `${hit.same_as} again`, title: `Likely the same lesion as ${hit.same_as} in another study, by its place` }));
+    return element("div", { className: "ld-cell" }, node, tools(hit));
+  }
+  function tools(hit) {
+    const { liked = [], disliked = [] } = model.get("feedback"), why = model.get("why");
+    const tool = (type, sign, title, pressed) => {
+      const node = element("button", { className: "ld-tool", textContent: sign, title, onclick: () => model.send({ type, lesion_id: hit.lesion_id }) });
+      node.setAttribute("aria-label", `${title}: ${hit.rank}`);
+      node.setAttribute("aria-pressed", String(pressed));
+      node.dataset.tool = `${type} ${hit.lesion_id}`;
+      return node;
+    };
+    return element("div", { className: "ld-tools" },
+      tool("more", "+", "More like this", liked.includes(hit.lesion_id)),
+      tool("less", "−", "Less like this", disliked.includes(hit.lesion_id)),
+      tool("why", "why", "Where the similarity sits", why.lesion_id === hit.lesion_id));
   }
   function showHits() {
     const hits = model.get("hits"), query = model.get("query");
@@ -83,9 +137,36 @@ function render({ model, el }) {
         element("div", { className: "ld-text" }, element("b", { textContent: "your box" }),
           ...model.get("types").map(([type, share]) => element("span", { textContent: `${type} ${Math.round(100 * share)} %`, title: TYPE_HINT })))));
     }
-    if (!hits.length) nodes.push(element("div", { className: "ld-hint", textContent: "Draw a box on the slice: its nine nearest lesions appear here." }));
+    if (!hits.length && !query.byteLength) nodes.push(element("div", { className: "ld-hint", textContent: "Draw a box on the slice: its nine nearest lesions appear here." }));
+    const held = grid.contains(document.activeElement) ? document.activeElement.dataset : {};
     grid.replaceChildren(...nodes);
+    // A tool that was pressed keeps the keyboard, though its tile is drawn anew.
+    if (held.tool) [...grid.querySelectorAll(".ld-tool")].find((node) => node.dataset.tool === held.tool)?.focus();
     showPictures();
+    showWhy();
+  }
+  function showWhy() {
+    const { lesion_id: id, first, second, similarity } = model.get("why");
+    for (const node of grid.querySelectorAll(".ld-shares")) node.remove();
+    for (const node of grid.querySelectorAll('.ld-tool[data-tool^="why "]')) node.setAttribute("aria-pressed", String(node.dataset.tool === `why ${id}`));
+    const asked = grid.querySelector("canvas[data-query]"), found = id && grid.querySelector(`button[data-lesion="${CSS.escape(id)}"] canvas`);
+    if (!id || !asked || !found) return;
+    asked.parentElement.append(shares(first, similarity));
+    found.parentElement.append(shares(second, similarity));
+  }
+  function showAside() {
+    vote.textContent = model.get("vote");
+    vote.hidden = !vote.textContent;
+    const { liked = [], disliked = [], said = "" } = model.get("feedback");
+    const button = (type, textContent) => element("button", { className: "ld-btn", textContent, onclick: () => model.send({ type }) });
+    feedback.replaceChildren(...(liked.length || disliked.length || said ? [element("span", { textContent: said }), button("undo", "Undo"), button("reset", "As the box alone")] : []));
+    const again = model.get("timeline");
+    timeline.replaceChildren(...(again.length ? [element("span", { className: "ld-muted", textContent: "Likely this lesion over time:" })] : []),
+      ...again.map(({ lesion_id, text, now }) => {
+        const node = element("button", { className: "ld-btn", textContent: text, disabled: now, onclick: () => model.send({ type: "open", lesion_id }) });
+        if (now) node.setAttribute("aria-current", "true");
+        return node;
+      }));
   }
   function showPictures() {
     const crops = asInt16(model.get("crops")), window = model.get("window");
@@ -99,8 +180,12 @@ function render({ model, el }) {
   model.on("change:scope change:title change:status", showHead);
   model.on("change:hits change:crops change:query change:title change:types", () => queueMicrotask(showHits));
   model.on("change:window", showPictures);
+  model.on("change:why", showWhy);
+  model.on("change:vote change:feedback change:timeline", showAside);
+  model.on("change:feedback", () => queueMicrotask(showHits));
+  model.on("change:filters change:k", narrow.show);
   model.on("change:opened", showOpened);
-  showHead(); showHits();
+  showHead(); showHits(); showAside();
 }
 
 export default { render };
