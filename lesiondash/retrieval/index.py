@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 NINE = 9
 CODES_FROM = 8192
-"""From so many candidates the 8-bit codes are worth their memory; fewer are compared as they are."""
+"""From so many rows the 8-bit codes are worth their memory; in a smaller index vectors are compared as they are."""
+FEW = 256
+"""So few candidates are compared as they are also where there are codes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +228,7 @@ def nearest(
 
     A quick pass leaves out only rows that cannot be among them: from many by 8-bit codes, from few by float32.
     """
-    if len(rows) >= CODES_FROM:
+    if len(state.vectors) >= CODES_FROM and len(rows) > FEW:
         rows = state.codes.possible(query, rows, k)
     if len(rows) > k:
         vectors = state.vectors if len(rows) == len(state.vectors) else state.vectors[rows]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from lesiondash.retrieval.vectors import exact_cosines, float32_slack
 
-QUERIES_A_BLOCK = 128
-SCORES_A_BLOCK = 4_000_000
+QUERIES_A_BLOCK = 512
+SCORES_A_BLOCK = 8_000_000
+Scores = npt.NDArray[np.float32]
 SPARE = 4
 """How many more than k the first pass keeps; where float32 cannot tell that they are enough, it keeps more."""
 
@@ -30,14 +32,21 @@ def search_many(
     rows = np.full((len(queries), k), -1, np.int64)
     cosines = np.full((len(queries), k), np.nan)
     step = max(1, min(QUERIES_A_BLOCK, SCORES_A_BLOCK // max(1, len(vectors))))
-    parts = [slice(start, start + step) for start in range(0, len(queries), step)]
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(queries), step):
+            asked = queries[start : start + step]
+            # The product by all of the library's threads at once; what follows it, by ours.
+            scores = asked.astype(np.float32) @ vectors.T
+            edges = pairwise(np.linspace(0, len(asked), threads + 1).astype(int))
+            parts = [slice(a, b) for a, b in edges if b > a]
 
-    def answer(part: slice) -> None:
-        mask = None if allowed is None else allowed[part]
-        rows[part], cosines[part] = _answer(vectors, id_order, queries[part], k, mask)
+            def answer(part: slice, start: int = start, scores: Scores = scores) -> None:
+                place = slice(start + part.start, start + part.stop)
+                mask = None if allowed is None else allowed[place]
+                rows[place], cosines[place] = _answer(vectors, id_order, queries[place], scores[part], k, mask)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(answer, parts))
+            list(pool.map(answer, parts))
     return rows, cosines
 
 
@@ -45,12 +54,12 @@ def _answer(
     vectors: npt.NDArray[np.float32],
     id_order: npt.NDArray[np.int64],
     queries: npt.NDArray[np.float64],
+    scores: Scores,
     k: int,
     allowed: npt.NDArray[np.bool_] | None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     from lesiondash.retrieval.codes import best_scores
 
-    scores = queries.astype(np.float32) @ vectors.T
     if allowed is not None:
         scores[~allowed] = -np.inf
     keep = min(len(vectors), k + SPARE)
