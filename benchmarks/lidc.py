@@ -77,7 +77,7 @@ SIMCLR: dict[str, Any] = {
     "loss": "nt_xent",
     "temperature": 0.2,
 }
-VAE: dict[str, Any] = {"steps": 150, "batch": 128}
+VAE: dict[str, Any] = {"steps": 75, "batch": 128}
 
 MODELS: dict[str, tuple[str, dict[str, str]]] = {
     "simclr-avg": ("simclr", {"pool": "average"}),

@@ -59,6 +59,38 @@ def test_search(demonstration: Path, case: dict[str, str], scope: str) -> None:
         assert case["patient_id"] not in patients
 
 
+def test_every_box_of_a_list_is_searched_for(demonstration: Path, case: dict[str, str], tmp_path: Path) -> None:
+    box, number, own = box_of_case(demonstration, case)
+    corners = box.split(",")
+    listed = tmp_path / "boxes.csv"
+    listed.write_text(
+        "scan,slice,x0,y0,x1,y1,label\n"
+        f"{case['folder']},{number},{','.join(corners)},first\n"
+        f"{case['folder']},1,100,100,140,130,\n"
+    )
+    arguments = ("search", str(demonstration / "demo"), "--annotations", str(listed), "--scope", "cross")
+    done = run_cli(*arguments, "--json", data=demonstration)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [row["annotation"] for row in rows] == [1] * 9 + [2] * 9
+    assert {row["label"] for row in rows} == {"first", ""}
+    assert own not in [row["lesion_id"] for row in rows[:9]]
+    folder = str(demonstration / "demo" / case["folder"])
+    single = run_cli(
+        "search", folder, "--box", box, "--slice", number, "--scope", "cross", "--json", data=demonstration
+    )
+    assert [
+        {name: row[name] for name in hit} for row, hit in zip(rows[:9], json.loads(single.stdout), strict=True)
+    ] == (json.loads(single.stdout))
+    table = run_cli(*arguments, "--csv", data=demonstration).stdout.splitlines()
+    assert table[0].startswith("annotation,scan,slice,label,rank")
+    assert len(table) == 19
+    listed.write_text(f"scan,slice,x0,y0,x1,y1\n{case['folder']},9999,1,1,20,20\n")
+    refused = run_cli(*arguments, data=demonstration)
+    assert refused.returncode == 2
+    assert "boxes.csv, row 1: There is no slice 9999" in refused.stderr
+
+
 def test_bad_input_is_one_sentence_and_exit_code_2(demonstration: Path, case: dict[str, str], tmp_path: Path) -> None:
     folder = str(demonstration / "demo" / case["folder"])
     empty, text, parent = tmp_path / "empty.dcm", tmp_path / "text.dcm", tmp_path / "parent.zip"
@@ -80,6 +112,9 @@ def test_bad_input_is_one_sentence_and_exit_code_2(demonstration: Path, case: di
         [folder, "--box", "10,10,40,40", "--slice", "9999"],
         [folder, "--box", "10,10,40,40", "--scope", "moon"],
         [folder, "--box", "10,10,40,40", "--top", "0"],
+        [folder, "--box", "10,10,40,40", "--top", "9999"],
+        [folder],
+        [folder, "--annotations", str(tmp_path / "absent.csv")],
     ):
         done = run_cli("search", *arguments, data=demonstration)
         assert done.returncode == 2, arguments

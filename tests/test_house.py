@@ -33,6 +33,7 @@ ORDER = [
     "dashboard",
     "serve",
     "screen",
+    "cli_search",
     "cli_evaluate",
     "cli_train",
     "cli",

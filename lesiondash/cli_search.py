@@ -1,0 +1,206 @@
+"""The command `search`: one box on a scan, or every box of a list, among the lesions of a collection."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lesiondash.errors import BoxError, LesionDashError, SearchError
+from lesiondash.records import SCOPES, Box, SearchScope, Series
+from lesiondash.screen import one_sentence, progress_bars
+
+if TYPE_CHECKING:
+    from lesiondash.dashboard.store import Scan, Store
+    from lesiondash.images.annotations import Annotation
+
+COLUMNS = ("annotation", "scan", "slice", "label", "rank", "lesion_id", "patient_id", "type", "similarity")
+
+
+def search_command(
+    file: Annotated[Path, typer.Argument(help="A DICOM file, a folder or a zip of them.")],
+    box: Annotated[str | None, typer.Option("--box", help="X0,Y0,X1,Y1 in pixels.")] = None,
+    slice_number: Annotated[
+        int | None,
+        typer.Option("--slice", help="Slice, counted from 1 upwards along the normal; default: the middle."),
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            "--annotations", help="CSV or JSON of boxes: slice, x0, y0, x1, y1, and where wanted scan, label."
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", help="How many lesions.")] = 9,
+    scope: Annotated[str, typer.Option("--scope", help="all, same (patient) or cross (other patients).")] = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV table.")] = False,
+    collection: Annotated[
+        Path | None, typer.Option("--collection", help="DeepLesion folder; default: the demonstration.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Go on without the rows whose images are missing.")
+    ] = False,
+) -> None:
+    """Print the lesions most similar to a box on a scan, or to every box of a list."""
+    with one_sentence():
+        if (box is None) == (annotations is None):
+            raise SearchError("Give either --box X0,Y0,X1,Y1 or --annotations FILE.")
+        wanted = _checked_scope(scope)
+        if not file.exists():
+            raise SearchError(f"There is no file or folder {file.name!r}; give a DICOM file, a folder or a zip.")
+        # What is asked for is checked before a preparation that may take minutes.
+        asked = _one(file, box, slice_number) if box is not None else _listed(file, annotations)
+        store = open_store(collection, partial)
+        rows = _answers(store, asked, top, wanted)
+        _print(rows, as_json, as_csv, single=box is not None)
+
+
+def parse_box(text: str) -> Box:
+    """Return the box that `X0,Y0,X1,Y1` names; raises `BoxError` for anything else."""
+    try:
+        x0, y0, x1, y1 = (float(part) for part in text.split(","))
+    except ValueError:
+        raise BoxError(f"--box {text!r} is not four numbers; give X0,Y0,X1,Y1 in pixels.") from None
+    return Box(x0, y0, x1, y1)
+
+
+Asked = list[tuple[Series, list["Annotation"]]]
+"""Series, and the boxes on each."""
+
+
+def _one(file: Path, box: str, slice_number: int | None) -> Asked:
+    from lesiondash.images.annotations import Annotation
+
+    region, series = parse_box(box), _read_largest(file)
+    number = (len(series) + 1) // 2 if slice_number is None else slice_number
+    return [(series, [Annotation("", number, _checked_region(series, number, region))])]
+
+
+def _listed(file: Path, annotations: Path | None) -> Asked:
+    """Read a list's scans, each once, and check every box against its own."""
+    from lesiondash.images.annotations import path_of_scan, read_annotations
+
+    assert annotations is not None
+    listed = read_annotations(annotations)
+    by_scan: dict[str, list[tuple[int, Annotation]]] = {}
+    for number, item in enumerate(listed, start=1):
+        by_scan.setdefault(item.scan, []).append((number, item))
+    asked: Asked = []
+    for scan, items in by_scan.items():
+        series = _read_largest(path_of_scan(file, scan))
+        for number, item in items:
+            try:
+                _checked_region(series, item.slice_number, item.box)
+            except LesionDashError as error:
+                raise SearchError(f"{annotations.name}, row {number}: {error}") from error
+        asked.append((series, [item for _, item in items]))
+    return asked
+
+
+def _checked_scope(scope: str) -> SearchScope:
+    for known in SCOPES:
+        if scope == known:
+            return known
+    raise SearchError(f"There is no scope {scope!r}; choose all, same or cross.")
+
+
+def _read_largest(file: Path) -> Series:
+    """Read the scan, tell what was not read, and return the series with the most slices."""
+    from lesiondash.images.dicom import load_dicom
+
+    reading = load_dicom([file])
+    for item in reading.rejected:
+        typer.echo(f"Not read: {item.name} {item.reason}", err=True)
+    series = max(reading.series, key=len)
+    if len(reading.series) > 1:
+        typer.echo(f"{len(reading.series)} series found; searching the largest, {series.description}.", err=True)
+    return series
+
+
+def _checked_region(series: Series, number: int, box: Box) -> Box:
+    if not 1 <= number <= len(series):
+        raise SearchError(f"There is no slice {number}; this series has slices 1 to {len(series)}.")
+    return box.inside(*series.hu.shape[1:])
+
+
+def open_store(collection: Path | None, partial: bool) -> Store:
+    """Return a collection's gallery and encoder, made first where they are missing."""
+    from lesiondash.dashboard.store import Store
+    from lesiondash.paths import demo_dir, encoder_path, gallery_dir
+    from lesiondash.prepare import prepare
+
+    with progress_bars() as show:
+        prepare(collection, partial=partial, progress=show)
+    root = collection or demo_dir()
+    return Store(root, gallery_dir(root), encoder_path(), partial=partial)
+
+
+def _answers(store: Store, asked: Asked, top: int, scope: SearchScope) -> list[dict[str, Any]]:
+    """Return a row for each box and lesion found, as `--json` prints them."""
+    total, rows = sum(len(items) for _, items in asked), []
+    with progress_bars() as show:
+        say: Callable[[int], None] = (lambda done: show("Search", done, total)) if total > 1 else (lambda done: None)
+        number = 0
+        for series, items in asked:
+            scan = store.add([series])[0]
+            for item in items:
+                number += 1
+                box = _checked_region(series, item.slice_number, item.box)
+                named = {"annotation": number, "scan": item.scan, "slice": item.slice_number, "label": item.label}
+                found = find(store, scan, box, slice_number=item.slice_number, top=top, scope=scope)
+                rows += [{**named, **hit} for hit in found]
+                say(number)
+    return rows
+
+
+def find(
+    store: Store, scan: Scan, box: Box, *, slice_number: int, top: int, scope: SearchScope
+) -> list[dict[str, Any]]:
+    """Return the lesions most similar to a box on a slice, counted from 1, as the dicts that `--json` prints."""
+    from lesiondash.images.crops import crop_slices
+
+    series, encoder = scan.series, store.encoder
+    crops = crop_slices(
+        series.hu, slice_number - 1, box, spacing_mm=series.spacing_mm, slices=encoder.architecture.slices
+    )
+    known = store.known_lesion(scan, slice_number - 1, box)
+    hits = store.gallery.index.search(
+        encoder.embed(crops)[0],
+        top,
+        scope,
+        query_id=known.lesion_id if known else None,
+        patient_id=scan.patient_id,
+    )
+    return [
+        {
+            "rank": hit.rank,
+            "lesion_id": hit.lesion_id,
+            "patient_id": hit.patient_id,
+            "type": hit.type,
+            "similarity": round(hit.similarity, 6),
+        }
+        for hit in hits
+    ]
+
+
+def _print(rows: list[dict[str, Any]], as_json: bool, as_csv: bool, *, single: bool) -> None:
+    shown = [{name: row[name] for name in COLUMNS if not single or name not in COLUMNS[:4]} for row in rows]
+    if as_json:
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    if as_csv:
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(shown[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(shown)
+        return
+    for row in rows:
+        if not single and row["rank"] == 1:
+            label = f"  {row['label']}" if row["label"] else ""
+            typer.echo(f"{row['annotation']}: {row['scan'] or 'scan'}, slice {row['slice']}{label}")
+        where = f"patient {row['patient_id']}  {row['lesion_id']}"
+        typer.echo(f"{row['rank']:>2}  {row['similarity']:.3f}  {row['type']:<12} {where}")

@@ -1,0 +1,90 @@
+"""Boxes on scans, listed in a file: what is searched for in one go."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lesiondash.errors import BoxError, LesionDashError, SearchError
+from lesiondash.records import Box
+
+LONGEST_ROWS = 1_000_000
+CORNERS = ("x0", "y0", "x1", "y1")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A box on a slice of a scan.
+
+    scan: a path, relative to where the scans are, "" for the only one; slice_number counts from 1 along the normal;
+    label: the annotator's own words, carried along.
+    """
+
+    scan: str
+    slice_number: int
+    box: Box
+    label: str = ""
+
+
+def read_annotations(path: Path) -> list[Annotation]:
+    """Read a CSV table or a JSON list of annotations.
+
+    Columns, or keys, are slice, x0, y0, x1, y1 (or box, a list of these four in JSON), and where wanted scan and label;
+    others are passed over. Raises `SearchError` naming the file, the row and what is wrong with it; a file is taken
+    whole or not at all.
+    """
+    rows = _rows(path)
+    if not rows:
+        raise SearchError(f"{path.name} lists no annotation; give a row for each box.")
+    if len(rows) > LONGEST_ROWS:
+        raise SearchError(f"{path.name} lists {len(rows):,} boxes; give {LONGEST_ROWS:,} at most at once.")
+    return [_annotation(row, f"{path.name}, row {number}") for number, row in enumerate(rows, start=1)]
+
+
+def _rows(path: Path) -> list[Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".csv":
+            return list(csv.DictReader(text.splitlines()))
+        found = json.loads(text)
+    except FileNotFoundError:
+        raise SearchError(f"There is no file {path.name!r}; give a CSV or JSON file of annotations.") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise SearchError(f"{path.name} is no CSV table and no JSON list ({type(error).__name__}).") from error
+    if isinstance(found, dict):
+        found = found.get("annotations")
+    if not isinstance(found, list):
+        raise SearchError(f"{path.name} holds no list of annotations; give [{{…}}, …] or {{“annotations”: […]}}.")
+    return found
+
+
+def _annotation(row: Any, where: str) -> Annotation:
+    if not isinstance(row, Mapping):
+        raise SearchError(f"{where}: this is no annotation but {type(row).__name__}.")
+    corners = row["box"] if isinstance(row.get("box"), list) else [row.get(name) for name in CORNERS]
+    try:
+        number, (x0, y0, x1, y1) = float(row["slice"]), map(float, corners)
+        box = Box(x0, y0, x1, y1)
+    except KeyError:
+        raise SearchError(f"{where}: there is no slice; give slice, x0, y0, x1 and y1.") from None
+    except BoxError as error:
+        raise SearchError(f"{where}: {error}") from error
+    except (TypeError, ValueError):
+        raise SearchError(f"{where}: slice, x0, y0, x1 and y1 have to be numbers.") from None
+    if number != int(number) or number < 1:
+        raise SearchError(f"{where}: slice {number:g} is none; slices are counted from 1.")
+    return Annotation(str(row.get("scan") or ""), int(number), box, str(row.get("label") or ""))
+
+
+def path_of_scan(folder: Path, scan: str) -> Path:
+    """Return where an annotation's scan lies; raises `LesionDashError` for one outside of the folder, or not there."""
+    path = folder / scan if scan else folder
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise LesionDashError(f"The scan {scan!r} lies outside of {folder.name}; name it by its path in there.")
+    if not path.exists():
+        raise LesionDashError(f"There is no scan {scan!r} in {folder.name}.")
+    return path
