@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lesiondash.records import Series as Series
     from lesiondash.records import Window as Window
     from lesiondash.retrieval.index import Index as Index
+    from lesiondash.retrieval.table import Where as Where
 
 _HOMES = {
     "Box": "records",
@@ -30,6 +31,7 @@ _HOMES = {
     "Lesion": "records",
     "LesionDashError": "errors",
     "Series": "records",
+    "Where": "retrieval.table",
     "Window": "records",
     "crop": "images.crops",
     "frangi_filter": "frangi.response",
