@@ -17,7 +17,7 @@ BLOCK = 8192
 ROUNDING = 2e-6
 """Allowance for sums and products in float32, relative to a norm of 1; ten times the largest seen."""
 ROWS_A_THREAD = 100_000
-COMPILED_FROM = 300_000
+COMPILED_FROM = 2_000_000
 """From so many scores the compiled pass is worth loading its compiler, 160 MB of a page's memory."""
 SORTED_BEST = 256
 """Up to so many best scores are kept in order on the way; above, sorting apart is quicker."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lesiondash.retrieval.vectors import exact_cosines, float32_slack
 
-QUERIES_A_BLOCK = 512
+QUERIES_A_BLOCK = 128
 SCORES_A_BLOCK = 8_000_000
 Scores = npt.NDArray[np.float32]
 SPARE = 4
