@@ -111,8 +111,8 @@ class Index:
         `SearchError` for a vector, k, scope or query_id that does not fit, and where no lesion is left to search.
         """
         state = self._state
-        k = _check_k(min(NINE, max(1, len(state.vectors))) if k is None else k, len(state.vectors))
-        _check_encoder(state.encoder, encoder)
+        k = check_k(min(NINE, max(1, len(state.vectors))) if k is None else k, len(state.vectors))
+        check_encoder(state.encoder, encoder)
         query = unit_query(vector, state.vectors.shape[1])
         rows = _candidates(state, scope, query_id, patient_id, exclude, where)
         if not len(rows):
@@ -142,7 +142,7 @@ class Index:
         from lesiondash.retrieval.many import search_many
 
         state = self._state
-        k = _check_k(k, len(state.vectors))
+        k = check_k(k, len(state.vectors))
         queries = unit_queries(vectors, state.vectors.shape[1])
         if allowed is not None and (allowed.shape != (len(queries), len(state.vectors)) or allowed.dtype != bool):
             raise SearchError(f"allowed has shape {allowed.shape}; give booleans, one for each query and row.")
@@ -168,7 +168,7 @@ class Index:
     def add(self, vectors: npt.ArrayLike, lesions: Lesions, *, encoder: str | None = None) -> None:
         """Put lesions below the others; arguments, and errors, as of the index itself. All of them, or none."""
         state, new = self._state, unit_rows(vectors)
-        _check_encoder(state.encoder, encoder)
+        check_encoder(state.encoder, encoder)
         if len(state.vectors) and new.shape[1] != state.vectors.shape[1]:
             raise SearchError(f"The new vectors have {new.shape[1]} numbers, those of the index {self.dimension}.")
         added = _checked(new, LesionTable.of(lesions), state.encoder)
@@ -181,7 +181,7 @@ class Index:
         """Take lesions out; raises `SearchError` for an id that is not there, and then takes out none."""
         state = self._state
         keep = np.ones(len(state.vectors), bool)
-        keep[[_known_row(state, lesion_id) for lesion_id in _as_ids(ids)]] = False
+        keep[[_known_row(state, lesion_id) for lesion_id in as_ids(ids)]] = False
         rows = np.flatnonzero(keep)
         codes = state.codes.taken(rows) if "codes" in state.__dict__ else None
         self._state = IndexRows(_sealed(state.vectors[rows]), state.table.taken(rows), state.encoder, codes)
@@ -189,8 +189,8 @@ class Index:
     def update(self, vectors: npt.ArrayLike, ids: Sequence[str], *, encoder: str | None = None) -> None:
         """Give lesions new vectors (m, d), one for each id; raises `SearchError` as `add` and `remove`."""
         state, new = self._state, unit_rows(vectors)
-        _check_encoder(state.encoder, encoder)
-        rows = [_known_row(state, lesion_id) for lesion_id in _as_ids(ids)]
+        check_encoder(state.encoder, encoder)
+        rows = [_known_row(state, lesion_id) for lesion_id in as_ids(ids)]
         if new.shape != (len(rows), state.vectors.shape[1]):
             raise SearchError(
                 f"There are {len(rows)} lesions of {self.dimension} numbers; the vectors are {new.shape}."
@@ -215,7 +215,7 @@ class Index:
         from lesiondash.retrieval.storage import load
 
         state = load(Path(folder), verify=verify)
-        _check_encoder(state.encoder, encoder)
+        check_encoder(state.encoder, encoder)
         index = cls.__new__(cls)
         index._state = state
         return index
@@ -275,7 +275,7 @@ def _candidates(
         keep &= patients.among([patient_id])
     elif scope == "cross" and patient_id is not None:
         keep &= ~patients.among([patient_id])
-    keep[table.rows_of(_as_ids(exclude))] = False
+    keep[table.rows_of(as_ids(exclude))] = False
     return np.flatnonzero(keep)
 
 
@@ -285,7 +285,8 @@ def _checked(vectors: npt.NDArray[np.float32], table: LesionTable, encoder: str)
     return IndexRows(vectors, table, encoder)
 
 
-def _check_k(k: int, rows: int) -> int:
+def check_k(k: int, rows: int) -> int:
+    """Return k; raises `SearchError` for one that an index of so many rows cannot answer."""
     if not rows:
         raise SearchError("The index is empty; add lesions to it first.")
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
@@ -295,7 +296,8 @@ def _check_k(k: int, rows: int) -> int:
     return int(k)
 
 
-def _check_encoder(known: str, other: str | None) -> None:
+def check_encoder(known: str, other: str | None) -> None:
+    """Raise `SearchError` where vectors are said to be of another encoder than the index's; None says nothing."""
     if other is not None and other != known:
         raise SearchError(
             f"These vectors are of the encoder {other or 'that nobody named'}, those of the index of "
@@ -310,7 +312,8 @@ def _known_row(state: IndexRows, lesion_id: str) -> int:
     return row
 
 
-def _as_ids(ids: Collection[str]) -> Collection[str]:
+def as_ids(ids: Collection[str]) -> Collection[str]:
+    """Return the ids; raises `SearchError` for a text, which is a collection of letters."""
     if isinstance(ids, str):
         raise SearchError(f"The ids are the text {ids!r}; give a list of lesion ids.")
     return ids
