@@ -17,7 +17,7 @@ from lesiondash.screen import one_sentence, progress_bars
 
 if TYPE_CHECKING:
     from lesiondash.dashboard.store import Scan, Store
-    from lesiondash.images.annotations import Annotation
+    from lesiondash.images.box_list import ListedBox
 
 COLUMNS = ("annotation", "scan", "slice", "label", "rank", "lesion_id", "patient_id", "type", "similarity")
 
@@ -69,25 +69,25 @@ def parse_box(text: str) -> Box:
     return Box(x0, y0, x1, y1)
 
 
-Asked = list[tuple[Series, list["Annotation"]]]
+Asked = list[tuple[Series, list["ListedBox"]]]
 """Series, and the boxes on each."""
 
 
 def _one(file: Path, box: str, slice_number: int | None) -> Asked:
-    from lesiondash.images.annotations import Annotation
+    from lesiondash.images.box_list import ListedBox
 
     region, series = parse_box(box), _read_largest(file)
     number = (len(series) + 1) // 2 if slice_number is None else slice_number
-    return [(series, [Annotation("", number, _checked_region(series, number, region))])]
+    return [(series, [ListedBox("", number, _checked_region(series, number, region))])]
 
 
 def _listed(file: Path, annotations: Path | None) -> Asked:
     """Read a list's scans, each once, and check every box against its own."""
-    from lesiondash.images.annotations import path_of_scan, read_annotations
+    from lesiondash.images.box_list import path_of_scan, read_box_list
 
     assert annotations is not None
-    listed = read_annotations(annotations)
-    by_scan: dict[str, list[tuple[int, Annotation]]] = {}
+    listed = read_box_list(annotations)
+    by_scan: dict[str, list[tuple[int, ListedBox]]] = {}
     for number, item in enumerate(listed, start=1):
         by_scan.setdefault(item.scan, []).append((number, item))
     asked: Asked = []

@@ -105,12 +105,43 @@ class Box:
         return Box(max(self.x0, 0), max(self.y0, 0), min(self.x1, width), min(self.y1, height))
 
 
+@dataclass(frozen=True)
+class HeaderItem:
+    """One element of a header that may be shown: tag as `(0018,0060)`, name, VR, and its value as text."""
+
+    tag: str
+    name: str
+    vr: str
+    value: str
+    private: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """What names and places the slices of a series in DICOM, every UID re-mapped: what a report or mask refers to.
+
+    sop_instance_uids, frame_numbers (from 1) and origins_mm (x, y, z of the first pixel, patient coordinates) have an
+    entry for each slice; orientation is six direction cosines, row then column. None is what the files lack.
+    """
+
+    study_uid: str
+    series_uid: str
+    frame_of_reference_uid: str
+    sop_class_uid: str
+    sop_instance_uids: tuple[str, ...]
+    frame_numbers: tuple[int, ...]
+    orientation: tuple[float, ...] | None
+    origins_mm: tuple[tuple[float, float, float], ...] | None
+
+
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One CT series: slices sorted along the normal, in HU.
+    """One series: slices sorted along the normal, in HU where it is CT.
 
-    hu: (z, y, x) int16 or float32; spacing_mm: (z, y, x); positions_mm: (z,) along the normal, ascending.
-    uid is a one-way hash of the SeriesInstanceUID: no identifier of a person is kept.
+    hu: (z, y, x) int16 or float32; spacing_mm: (z, y, x); positions_mm: (z,) along the normal, ascending. unit says what
+    hu holds: "HU", or "values" in MR and XA, which have none. uid is a one-way hash of the SeriesInstanceUID: no
+    identifier of a person is kept. header: what of the files' headers may be shown; removed: names of the elements
+    that were not kept. frame_rate_hz: of a multi-frame run meant to be played.
     """
 
     uid: str
@@ -120,9 +151,35 @@ class Series:
     spacing_mm: tuple[float, float, float]
     positions_mm: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    unit: Literal["HU", "values"] = "HU"
+    source: Source | None = None
+    header: tuple[HeaderItem, ...] = ()
+    removed: tuple[str, ...] = ()
+    frame_rate_hz: float | None = None
 
     def __len__(self) -> int:
         return int(self.hu.shape[0])
+
+
+AnnotationKind = Literal["box", "length", "recist", "ellipse", "arrow", "text"]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One mark on a slice, as a hand drew it.
+
+    slice_index counts from 0; points_px are (x, y) pixels, edges as in `Box`: a box's and an ellipse's two opposite
+    corners, a length's two ends, RECIST's long axis (two ends) then short axis (two ends), an arrow's tail and head, a
+    text's place. label is a lesion type or the reader's own word, note a free text.
+    """
+
+    id: str
+    kind: AnnotationKind
+    series_uid: str
+    slice_index: int
+    points_px: tuple[tuple[float, float], ...]
+    label: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)

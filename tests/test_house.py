@@ -22,6 +22,7 @@ ORDER = [
     "paths",
     "startup",
     "images",
+    "annotations",
     "frangi",
     "learning",
     "retrieval",

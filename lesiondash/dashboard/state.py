@@ -2,8 +2,8 @@
 
 | trait | written by | read by |
 |---|---|---|
-| focus, wished_window | `State.show`, `State.ask_window` (any panel asks, none writes) | view |
-| slice_index, region, window | view | frangi, search |
+| focus, wished_window, wished_annotations | `State.show`, `.ask_window`, `.ask_annotations` (any panel asks, none writes) | view |
+| slice_index, region, window, annotations | view | frangi, search, annotations |
 | params | frangi | sensitivity |
 | scope, hits, query_xy | search | map |
 | selection | map | search, sensitivity |
@@ -20,7 +20,7 @@ from typing import Any, Literal
 import traitlets as t
 
 from lesiondash.errors import LesionDashError
-from lesiondash.records import WINDOWS, Box, FrangiParams, Window
+from lesiondash.records import WINDOWS, Annotation, Box, FrangiParams, Window
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class State(t.HasTraits):
     hits = t.Tuple()
     query_xy = t.Tuple(allow_none=True, default_value=None)
     selection = t.Tuple()
+    annotations = t.Tuple()
+    wished_annotations = t.Tuple(allow_none=True, default_value=None)
     notice = t.Instance(Notice, allow_none=True)
 
     def show(self, series_uid: str, slice_index: int, box: Box | None = None, *, search: bool = True) -> None:
@@ -75,6 +77,11 @@ class State(t.HasTraits):
         """Ask the viewer for a window."""
         self.wished_window = None
         self.wished_window = window
+
+    def ask_annotations(self, annotations: tuple[Annotation, ...]) -> None:
+        """Ask the viewer for these annotations on the series shown, as one step that can be undone."""
+        self.wished_annotations = None
+        self.wished_annotations = annotations
 
     def say(self, text: str, kind: Literal["info", "error"] = "info") -> None:
         """Tell the person at the page one sentence; the same one twice is shown twice."""

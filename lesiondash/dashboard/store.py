@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lesiondash.annotations.store import AnnotationStore
 from lesiondash.errors import CollectionError, LesionDashError
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.images.dicom import Rejected, load_dicom, series_uid_hash
@@ -58,6 +59,7 @@ class Store:
 
     def __init__(self, root: Path, gallery_folder: Path, encoder_path: Path, *, partial: bool = False) -> None:
         self.scans: dict[str, Scan] = {}
+        self.annotations = AnnotationStore()
         self.collection, self.partial = DeepLesion(root, partial=partial), partial
         self.gallery = Gallery.open(self.collection, gallery_folder)
         self.cases = _read_cases(root, self.collection)

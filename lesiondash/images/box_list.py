@@ -17,7 +17,7 @@ CORNERS = ("x0", "y0", "x1", "y1")
 
 
 @dataclass(frozen=True)
-class Annotation:
+class ListedBox:
     """A box on a slice of a scan.
 
     scan: a path, relative to where the scans are, "" for the only one; slice_number counts from 1 along the normal;
@@ -30,7 +30,7 @@ class Annotation:
     label: str = ""
 
 
-def read_annotations(path: Path) -> list[Annotation]:
+def read_box_list(path: Path) -> list[ListedBox]:
     """Read a CSV table or a JSON list of annotations.
 
     Columns, or keys, are slice, x0, y0, x1, y1 (or box, a list of these four in JSON), and where wanted scan and label;
@@ -62,7 +62,7 @@ def _rows(path: Path) -> list[Any]:
     return found
 
 
-def _annotation(row: Any, where: str) -> Annotation:
+def _annotation(row: Any, where: str) -> ListedBox:
     if not isinstance(row, Mapping):
         raise SearchError(f"{where}: this is no annotation but {type(row).__name__}.")
     corners = row["box"] if isinstance(row.get("box"), list) else [row.get(name) for name in CORNERS]
@@ -77,7 +77,7 @@ def _annotation(row: Any, where: str) -> Annotation:
         raise SearchError(f"{where}: slice, x0, y0, x1 and y1 have to be numbers.") from None
     if number != int(number) or number < 1:
         raise SearchError(f"{where}: slice {number:g} is none; slices are counted from 1.")
-    return Annotation(str(row.get("scan") or ""), int(number), box, str(row.get("label") or ""))
+    return ListedBox(str(row.get("scan") or ""), int(number), box, str(row.get("label") or ""))
 
 
 def path_of_scan(folder: Path, scan: str) -> Path:

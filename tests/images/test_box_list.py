@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lesiondash.errors import LesionDashError, SearchError
-from lesiondash.images.annotations import Annotation, path_of_scan, read_annotations
+from lesiondash.images.box_list import ListedBox, path_of_scan, read_box_list
 from lesiondash.records import Box
 
 ROW = {"slice": 3, "x0": 10, "y0": 11, "x1": 30.5, "y1": 41}
@@ -22,8 +22,8 @@ def test_csv_and_json_say_the_same(tmp_path: Path) -> None:
     nested.write_text(
         json.dumps({"annotations": [{"slice": 3, "box": [10, 11, 30.5, 41], "label": "node", "scan": "a/b"}]})
     )
-    expected = [Annotation("a/b", 3, Box(10, 11, 30.5, 41), "node")]
-    assert read_annotations(table) == read_annotations(flat) == read_annotations(nested) == expected
+    expected = [ListedBox("a/b", 3, Box(10, 11, 30.5, 41), "node")]
+    assert read_box_list(table) == read_box_list(flat) == read_box_list(nested) == expected
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_what_is_wrong_is_said_with_its_row(content: Any, words: str, tmp_path: 
     path = tmp_path / "boxes.json"
     path.write_text(content)
     with pytest.raises(SearchError, match=words):
-        read_annotations(path)
+        read_box_list(path)
     with pytest.raises(SearchError, match="no file"):
-        read_annotations(tmp_path / "absent.csv")
+        read_box_list(tmp_path / "absent.csv")
 
 
 def test_scans_outside_of_the_folder_are_refused(tmp_path: Path) -> None:

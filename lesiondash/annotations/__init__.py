@@ -1,0 +1,1 @@
+"""Marks on slices: kept, measured, and exchanged with other programs."""
