@@ -138,8 +138,8 @@ class Source:
 class Series:
     """One series: slices sorted along the normal, in HU where it is CT.
 
-    hu: (z, y, x) int16 or float32; spacing_mm: (z, y, x); positions_mm: (z,) along the normal, ascending. unit says what
-    hu holds: "HU", or "values" in MR and XA, which have none. uid is a one-way hash of the SeriesInstanceUID: no
+    hu: (z, y, x) int16 or float32; spacing_mm: (z, y, x); positions_mm: (z,) along the normal, ascending. unit says
+    what hu holds: "HU", or "values" in MR and XA, which have none. uid is a one-way hash of the SeriesInstanceUID: no
     identifier of a person is kept. header: what of the files' headers may be shown; removed: names of the elements
     that were not kept. frame_rate_hz: of a multi-frame run meant to be played.
     """
@@ -169,8 +169,8 @@ class Annotation:
     """One mark on a slice, as a hand drew it.
 
     slice_index counts from 0; points_px are (x, y) pixels, edges as in `Box`: a box's and an ellipse's two opposite
-    corners, a length's two ends, RECIST's long axis (two ends) then short axis (two ends), an arrow's tail and head, a
-    text's place. label is a lesion type or the reader's own word, note a free text.
+    corners, a length's two ends, RECIST's long axis (two ends) then short axis (two ends), an arrow's tail and head,
+    a text's place. label is a lesion type or the reader's own word, note a free text.
     """
 
     id: str

@@ -2,7 +2,7 @@
 
 | trait | written by | read by |
 |---|---|---|
-| focus, wished_window, wished_annotations | `State.show`, `.ask_window`, `.ask_annotations` (any panel asks, none writes) | view |
+| focus, wished_… | `State.show`, `.ask_window`, `.ask_annotations` (any panel asks, none writes) | view |
 | slice_index, region, window, annotations | view | frangi, search, annotations |
 | params | frangi | sensitivity |
 | scope, hits, query_xy | search | map |
