@@ -175,15 +175,17 @@ def batch() -> None:
     vectors = vectors_like_embeddings(random, 5_000)
     ids = [str(row) for row in range(5_000)]
     index = Index(vectors, {"lesion_id": ids, "patient_id": ids, "type": ids})
-    index.search_many(vectors[:256], 10)
+    index.search_many(vectors, 10)
     rates, theirs, tensor = [], [], torch.from_numpy(vectors)
     for _ in range(5):
         begin = time.perf_counter()
         index.search_many(vectors, 10)
         rates.append(len(vectors) / (time.perf_counter() - begin))
+        time.sleep(0.3)  # one side's idle threads spin for a while, on the other's time
         begin = time.perf_counter()
         torch.topk(tensor @ tensor.T, 10)
         theirs.append(len(vectors) / (time.perf_counter() - begin))
+        time.sleep(0.3)
     ours, peer = statistics.median(rates), statistics.median(theirs)
     said = "pass" if ours >= BATCH_BAR else "MISS"
     print(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,10 +12,8 @@ from lesiondash.records import SCOPES, Box, SearchScope, Series
 from lesiondash.screen import one_sentence, progress_bars
 
 if TYPE_CHECKING:
-    from lesiondash.dashboard.store import Scan, Store
+    from lesiondash.dashboard.store import Store
     from lesiondash.images.box_list import ListedBox
-
-COLUMNS = ("annotation", "scan", "slice", "label", "rank", "lesion_id", "patient_id", "type", "similarity")
 
 
 def search_command(
@@ -56,8 +50,22 @@ def search_command(
         # What is asked for is checked before a preparation that may take minutes.
         asked = _one(file, box, slice_number) if box is not None else _listed(file, annotations)
         store = open_store(collection, partial)
-        rows = _answers(store, asked, top, wanted)
-        _print(rows, as_json, as_csv, single=box is not None)
+        _print(_answers(store, asked, top, wanted), as_json, as_csv, single=box is not None)
+
+
+def _answers(store: Store, asked: Asked, top: int, scope: SearchScope) -> list[dict[str, Any]]:
+    from lesiondash.dashboard import batch
+
+    boxes = []
+    for series, items in asked:
+        scan = store.add([series])[0]
+        for item in items:
+            box = _checked_region(series, item.slice_number, item.box)
+            boxes.append(batch.Asked(scan, item.slice_number, box, item.scan, item.label))
+    with progress_bars() as show:
+        many = len(boxes) > 1
+        told = (lambda done, total: show("Search", done, total)) if many else (lambda done, total: None)
+        return batch.search_boxes(store, boxes, top, scope, progress=told)
 
 
 def parse_box(text: str) -> Box:
@@ -140,63 +148,15 @@ def open_store(collection: Path | None, partial: bool) -> Store:
     return Store(root, gallery_dir(root), encoder_path(), partial=partial)
 
 
-def _answers(store: Store, asked: Asked, top: int, scope: SearchScope) -> list[dict[str, Any]]:
-    """Return a row for each box and lesion found, as `--json` prints them."""
-    total, rows = sum(len(items) for _, items in asked), []
-    with progress_bars() as show:
-        say: Callable[[int], None] = (lambda done: show("Search", done, total)) if total > 1 else (lambda done: None)
-        number = 0
-        for series, items in asked:
-            scan = store.add([series])[0]
-            for item in items:
-                number += 1
-                box = _checked_region(series, item.slice_number, item.box)
-                named = {"annotation": number, "scan": item.scan, "slice": item.slice_number, "label": item.label}
-                found = find(store, scan, box, slice_number=item.slice_number, top=top, scope=scope)
-                rows += [{**named, **hit} for hit in found]
-                say(number)
-    return rows
-
-
-def find(
-    store: Store, scan: Scan, box: Box, *, slice_number: int, top: int, scope: SearchScope
-) -> list[dict[str, Any]]:
-    """Return the lesions most similar to a box on a slice, counted from 1, as the dicts that `--json` prints."""
-    from lesiondash.images.crops import crop_slices
-
-    series, encoder = scan.series, store.encoder
-    crops = crop_slices(
-        series.hu, slice_number - 1, box, spacing_mm=series.spacing_mm, slices=encoder.architecture.slices
-    )
-    known = store.known_lesion(scan, slice_number - 1, box)
-    hits = store.gallery.index.search(
-        encoder.embed(crops)[0],
-        top,
-        scope,
-        query_id=known.lesion_id if known else None,
-        patient_id=scan.patient_id,
-    )
-    return [
-        {
-            "rank": hit.rank,
-            "lesion_id": hit.lesion_id,
-            "patient_id": hit.patient_id,
-            "type": hit.type,
-            "similarity": round(hit.similarity, 6),
-        }
-        for hit in hits
-    ]
-
-
 def _print(rows: list[dict[str, Any]], as_json: bool, as_csv: bool, *, single: bool) -> None:
-    shown = [{name: row[name] for name in COLUMNS if not single or name not in COLUMNS[:4]} for row in rows]
+    from lesiondash.dashboard import batch
+
+    columns = batch.COLUMNS[4:] if single else batch.COLUMNS
     if as_json:
-        typer.echo(json.dumps(shown, indent=2))
+        typer.echo(batch.as_json([{name: row[name] for name in columns} for row in rows]))
         return
     if as_csv:
-        writer = csv.DictWriter(sys.stdout, fieldnames=list(shown[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(shown)
+        typer.echo(batch.as_csv(rows, columns), nl=False)
         return
     for row in rows:
         if not single and row["rank"] == 1:

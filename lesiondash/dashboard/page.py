@@ -11,6 +11,7 @@ import ipywidgets as widgets
 
 from lesiondash.dashboard.panels.frangi import FrangiPanel
 from lesiondash.dashboard.panels.load import LoadPanel
+from lesiondash.dashboard.panels.many import ManyPanel
 from lesiondash.dashboard.panels.map import MapPanel, import_plotly
 from lesiondash.dashboard.panels.metrics import MetricsPanel
 from lesiondash.dashboard.panels.search import SearchPanel
@@ -30,8 +31,8 @@ class Dashboard:
     """The whole page, or its panels one by one in the cells of a notebook.
 
     `Dashboard()` opens the collection that `lesiondash prepare` made (or the one that `LESIONDASH_COLLECTION` names).
-    Showing it in a cell draws the page; `.load`, `.view`, `.frangi`, `.sensitivity`, `.search`, `.map`, `.metrics` and
-    `.train` are its panels, whose actions are plain methods, and each panel's `.widget` can be shown alone.
+    Showing it in a cell draws the page; `.load`, `.view`, `.frangi`, `.sensitivity`, `.search`, `.map`, `.many`,
+    `.metrics` and `.train` are its panels, whose actions are plain methods; each panel's `.widget` can be shown alone.
     """
 
     def __init__(self, root: str | Path | None = None, *, partial: bool = False) -> None:
@@ -53,6 +54,7 @@ class Dashboard:
         self.frangi = FrangiPanel(self.state, self.store)
         self.sensitivity = SensitivityPanel(self.state, self.store)
         self.search = SearchPanel(self.state, self.store)
+        self.many = ManyPanel(self.state, self.store)
         self.map = MapPanel(self.state, self.store)
         self.metrics = MetricsPanel(self.state, self.store)
         self.train = TrainPanel(self.state, self.store)
@@ -70,6 +72,7 @@ class Dashboard:
                 widgets.VBox(
                     [
                         _panel("Map", "map", self.map.widget),
+                        _panel("Many at once", "many", self.many.widget),
                         _panel("How well it finds", "metrics", self.metrics.widget),
                         _panel("How sensitive the filter is", "sensitivity", self.sensitivity.widget),
                         _panel("Training", "train", self.train.widget),

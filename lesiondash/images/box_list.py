@@ -37,28 +37,35 @@ def read_box_list(path: Path) -> list[ListedBox]:
     others are passed over. Raises `SearchError` naming the file, the row and what is wrong with it; a file is taken
     whole or not at all.
     """
-    rows = _rows(path)
-    if not rows:
-        raise SearchError(f"{path.name} lists no annotation; give a row for each box.")
-    if len(rows) > LONGEST_ROWS:
-        raise SearchError(f"{path.name} lists {len(rows):,} boxes; give {LONGEST_ROWS:,} at most at once.")
-    return [_annotation(row, f"{path.name}, row {number}") for number, row in enumerate(rows, start=1)]
-
-
-def _rows(path: Path) -> list[Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".csv":
-            return list(csv.DictReader(text.splitlines()))
-        found = json.loads(text)
+        return parse_box_list(path.name, path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SearchError(f"There is no file {path.name!r}; give a CSV or JSON file of annotations.") from None
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise SearchError(f"{path.name} is no CSV table and no JSON list ({type(error).__name__}).") from error
+
+
+def parse_box_list(name: str, text: str) -> list[ListedBox]:
+    """Read the text of a file of annotations, CSV where its name ends so, as `read_box_list` does."""
+    rows = _rows(name, text)
+    if not rows:
+        raise SearchError(f"{name} lists no annotation; give a row for each box.")
+    if len(rows) > LONGEST_ROWS:
+        raise SearchError(f"{name} lists {len(rows):,} boxes; give {LONGEST_ROWS:,} at most at once.")
+    return [_annotation(row, f"{name}, row {number}") for number, row in enumerate(rows, start=1)]
+
+
+def _rows(name: str, text: str) -> list[Any]:
+    try:
+        if name.lower().endswith(".csv"):
+            return list(csv.DictReader(text.splitlines()))
+        found = json.loads(text)
+    except (ValueError, csv.Error) as error:
+        raise SearchError(f"{name} is no CSV table and no JSON list ({type(error).__name__}).") from error
     if isinstance(found, dict):
         found = found.get("annotations")
     if not isinstance(found, list):
-        raise SearchError(f"{path.name} holds no list of annotations; give [{{…}}, …] or {{“annotations”: […]}}.")
+        raise SearchError(f"{name} holds no list of annotations; give [{{…}}, …] or {{“annotations”: […]}}.")
     return found
 
 

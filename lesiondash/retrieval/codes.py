@@ -17,8 +17,6 @@ BLOCK = 8192
 ROUNDING = 2e-6
 """Allowance for sums and products in float32, relative to a norm of 1; ten times the largest seen."""
 ROWS_A_THREAD = 100_000
-COMPILED_FROM = 2_000_000
-"""From so many scores the compiled pass is worth loading its compiler, 160 MB of a page's memory."""
 SORTED_BEST = 256
 """Up to so many best scores are kept in order on the way; above, sorting apart is quicker."""
 
@@ -99,12 +97,14 @@ def kth_largest(values: npt.NDArray[np.float32], k: int) -> np.float32:
     """Return the k-th largest of (n,) values, n ≥ k."""
     if k > SORTED_BEST:
         return np.float32(np.partition(values, -k)[-k])
-    return np.float32(best_scores(values[None], k)[0][0, -1])
+    return np.float32(best_scores(values[None], k, compiled=True)[0][0, -1])  # who asks has loaded the compiler
 
 
-def best_scores(scores: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+def best_scores(
+    scores: npt.NDArray[np.float32], k: int, *, compiled: bool
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Return the k largest of each line of (m, n), falling, and their columns; the first of equal ones. k ≤ n."""
-    if k > SORTED_BEST or scores.size < COMPILED_FROM:
+    if k > SORTED_BEST or not compiled:
         places = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         values = np.take_along_axis(scores, places, axis=1)
         order = np.lexsort((places, -values), axis=1)

@@ -117,19 +117,13 @@ class Index:
         rows = _candidates(state, scope, query_id, patient_id, exclude, where)
         if not len(rows):
             raise SearchError("No lesion is left to search among; widen the scope or the filters.")
-        rows, scores = nearest(state, query, rows, k)
-        ids, patients, types = (state.table.names(name) for name in ("lesion_id", "patient_id", "type"))
-        return [
-            Hit(
-                rank=rank,
-                row=int(row),
-                lesion_id=ids.values[ids.codes[row]],
-                patient_id=patients.values[patients.codes[row]],
-                type=types.values[types.codes[row]],
-                similarity=float(score),
-            )
-            for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)
-        ]
+        return _hits(state.table, *nearest(state, query, rows, k))
+
+    def hits(self, rows: Rows, vector: npt.ArrayLike) -> list[Hit]:
+        """Return rows, in their order, as what a search for a vector (d,) would say of them."""
+        state = self._state
+        query = unit_query(vector, state.vectors.shape[1])
+        return _hits(state.table, rows, exact_cosines(state.vectors[rows], query))
 
     def search_many(
         self, vectors: npt.ArrayLike, k: int, allowed: npt.NDArray[np.bool_] | None = None
@@ -243,6 +237,21 @@ def nearest(
         order = np.lexsort((np.array([ids.values[code] for code in ids.codes[rows]], dtype=object), -exact))
         best = order[:k]
     return rows[best], exact[best]
+
+
+def _hits(table: LesionTable, rows: Rows, scores: npt.NDArray[np.float64]) -> list[Hit]:
+    ids, patients, types = (table.names(name) for name in ("lesion_id", "patient_id", "type"))
+    return [
+        Hit(
+            rank=rank,
+            row=int(row),
+            lesion_id=ids.values[ids.codes[row]],
+            patient_id=patients.values[patients.codes[row]],
+            type=types.values[types.codes[row]],
+            similarity=float(score),
+        )
+        for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)
+    ]
 
 
 def _candidates(

@@ -12,6 +12,8 @@ from lesiondash.errors import SearchError
 ROUNDING = 4
 """Slack of a product in float32, in units of float32's eps times √d: more than twice its largest error seen."""
 BLOCK = 65536
+QUERIES = 512
+"""So many queries at once: what is copied on the way stays in the processor's cache."""
 
 
 def exact_cosines(vectors: npt.NDArray[np.float32], query: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -45,7 +47,10 @@ def unit_queries(vectors: npt.ArrayLike, dimension: int) -> npt.NDArray[np.float
             f"The queries have {queries.shape[1]} numbers each, the index {dimension}; "
             "embed them with the encoder of the index."
         )
-    return _unit(queries.astype(np.float64), "A query")
+    unit = np.empty(queries.shape)
+    for start in range(0, len(queries), QUERIES):
+        unit[start : start + QUERIES] = _unit(queries[start : start + QUERIES].astype(np.float64), "A query")
+    return unit
 
 
 def unit_query(vector: npt.ArrayLike, dimension: int) -> npt.NDArray[np.float64]:

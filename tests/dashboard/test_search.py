@@ -21,6 +21,7 @@ def page(demonstration: Path) -> Any:
 def search(page: Any) -> Any:
     page.search.narrow(None, [None, None])
     page.search.choose_k(9)
+    page.search.choose_ranking("cosine")
     page.search.choose_scope("cross")
     page.load.open_case(page.store.cases[0].name)
     return page.search
@@ -43,6 +44,26 @@ def test_narrowed_to_a_type_and_sizes(search: Any) -> None:
     assert "No lesion is left" in search.widget.status
     search.narrow(["liver"], [30.0, 10.0])
     assert "smallest size" in search.state.notice.text
+
+
+def test_narrowed_to_a_split(search: Any) -> None:
+    search.narrow(None, [None, None], ["validation"])
+    by_id = search.store.by_id
+    assert {by_id[lesion_id].split for lesion_id in shown(search)} == {"validation"}
+    assert search.widget.hits[0]["study"] == str(int(by_id[shown(search)[0]].study_id.split("_")[-1]))
+
+
+def test_ranked_in_another_way_says_how_far_it_differs(search: Any) -> None:
+    nine = shown(search)
+    for way in search.widget.rankings[1:]:
+        search.choose_ranking(way)
+        new = len(set(shown(search)) - set(nine))
+        assert f"by {way} {new} of 9 are new" in search.widget.status
+    search.choose_ranking("magic")
+    assert "no ranking 'magic'" in search.state.notice.text
+    search.choose_ranking("cosine")
+    assert shown(search) == nine
+    assert "rank" not in search.widget.status
 
 
 def test_more_tiles(search: Any) -> None:

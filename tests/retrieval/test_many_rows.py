@@ -112,10 +112,11 @@ def test_codes_leave_out_most(large: Index) -> None:
     assert len(codes.possible(large.vectors[3].astype(np.float64), rows, 9)) < 0.1 * COUNT
 
 
-def test_best_of_many() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_best_of_many(compiled: bool) -> None:
     scores = np.random.default_rng(0).integers(0, 50, (5, 400)).astype(np.float32)
     for k in (1, 7, 256, 300, 400):
-        values, places = best_scores(scores, k)
+        values, places = best_scores(scores, k, compiled=compiled)
         for line in range(5):
             assert values[line].tolist() == sorted(scores[line].tolist(), reverse=True)[:k]
             assert scores[line][places[line]].tolist() == values[line].tolist()

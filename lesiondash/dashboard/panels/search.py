@@ -12,10 +12,11 @@ from lesiondash.dashboard.widgets import Tiles
 from lesiondash.errors import SearchError
 from lesiondash.images.collection import collect_stacks
 from lesiondash.images.crops import crop, crop_slices
-from lesiondash.records import SCOPES, UNLABELLED, Hit
+from lesiondash.records import SCOPES, SPLITS, UNLABELLED, Hit
 from lesiondash.retrieval.chance import random_pair_similarities, share_below
 from lesiondash.retrieval.feedback import Feedback, moved, refine
 from lesiondash.retrieval.projection import place
+from lesiondash.retrieval.rankings import COSINE, Rankings
 from lesiondash.retrieval.table import Where
 from lesiondash.retrieval.votes import VoteRecord
 
@@ -28,19 +29,23 @@ MAX_SELECTED = 45
 class SearchPanel:
     """Searches when the region changes; shows a selection of the map in the same tiles.
 
-    Its actions are `search`, `choose_scope`, `narrow`, `choose_k`, `more`, `less`, `undo`, `reset`, `explain`, `open`.
+    Its actions are `search`, `choose_scope`, `narrow`, `choose_k`, `choose_ranking`, `more`, `less`, `undo`, `reset`,
+    `explain`, `open`.
     """
 
     def __init__(self, state: State, store: Store) -> None:
         self.state, self.store = state, store
         gallery = store.gallery
         self._background = random_pair_similarities(gallery.vectors, [i.patient_id for i in gallery.lesions])
+        self._rankings = Rankings(gallery.index)
         self.widget = Tiles(
             self.act,
             scope=state.scope,
             scopes=[{"scope": scope, "title": SCOPE_TITLES[scope]} for scope in SCOPES],
             ks=list(KS),
             known_types=sorted({lesion.type for lesion in gallery.lesions} - {UNLABELLED}),
+            known_splits=[name for name in SPLITS if any(lesion.split == name for lesion in gallery.lesions)],
+            rankings=list(self._rankings.ways),
             window=[state.window.center_hu, state.window.width_hu],
         )
         self._vector: np.ndarray | None = None
@@ -57,7 +62,8 @@ class SearchPanel:
         kind, lesion_id = message["type"], message.get("lesion_id", "")
         actions = {
             "scope": lambda: self.choose_scope(message["scope"]),
-            "filter": lambda: self.narrow(message["types"], message["size_mm"]),
+            "filter": lambda: self.narrow(message["types"], message["size_mm"], message["splits"]),
+            "ranking": lambda: self.choose_ranking(message["ranking"]),
             "k": lambda: self.choose_k(message["k"]),
             "open": lambda: self.open(lesion_id),
             "more": lambda: self.more(lesion_id),
@@ -120,12 +126,12 @@ class SearchPanel:
         return [[name, round(share, 4)] for share, name in found[:TYPES] if share > 0.1]
 
     @tells_errors
-    def narrow(self, types: list[str] | None, size_mm: list[float | None]) -> None:
-        """Search again among lesions of some types and sizes, (smallest, largest) in mm; None allows any."""
+    def narrow(self, types: list[str] | None, size_mm: list[float | None], splits: list[str] | None = None) -> None:
+        """Search again among lesions of some types, sizes, (smallest, largest) in mm, and splits; None allows any."""
         low, high = size_mm
         limits = None if low is None and high is None else (low or 0.0, np.inf if high is None else high)
-        self.widget.filters = {"types": types, "size_mm": size_mm}
-        self._where = Where(types=types, size_mm=limits)
+        self.widget.filters = {"types": types, "size_mm": size_mm, "splits": splits}
+        self._where = Where(types=types, size_mm=limits, splits=splits)
         if self._vector is not None:
             self._rank()
 
@@ -135,6 +141,15 @@ class SearchPanel:
         if k not in KS:
             raise SearchError(f"There are no {k} tiles; choose one of {', '.join(map(str, KS))}.")
         self.widget.k = k
+        if self._vector is not None:
+            self._rank()
+
+    @tells_errors
+    def choose_ranking(self, ranking: str) -> None:
+        """Rank in another way, to compare; raises `SearchError` for one that is not there."""
+        if ranking not in self._rankings.ways:
+            raise SearchError(f"There is no ranking {ranking!r}; choose one of {', '.join(self._rankings.ways)}.")
+        self.widget.ranking = ranking
         if self._vector is not None:
             self._rank()
 
@@ -215,9 +230,15 @@ class SearchPanel:
         index, query = self.store.gallery.index, self._query()
         among: dict[str, Any] = {"query_id": query_id, "patient_id": patient_id, "where": self._where}
         self.state.query_xy = place(index.similarities(query), self.store.gallery.xy)
+        ranking, k = self.widget.ranking, min(self.widget.k, len(index))
         try:
-            hits = tuple(index.search(query, min(self.widget.k, len(index)), self.state.scope, **among))
-            self.widget.status = f"{len(index.candidates(self.state.scope, **among)):,} candidates"
+            hits = tuple(self._rankings.search(ranking, query, k, self.state.scope, **among))
+            said = f"{len(index.candidates(self.state.scope, **among)):,} candidates"
+            if ranking != COSINE:
+                plain = [hit.lesion_id for hit in index.search(query, k, self.state.scope, **among)]
+                new, shifted = moved(plain, [hit.lesion_id for hit in hits])
+                said += f"; by {ranking} {new} of {len(hits)} are new, {shifted} at another rank than by cosine"
+            self.widget.status = said
         except SearchError as error:
             hits, self.widget.status = (), str(error)
         self.state.hits = hits
@@ -260,6 +281,7 @@ class SearchPanel:
             "rank": hit.rank,
             "lesion_id": hit.lesion_id,
             "patient_id": hit.patient_id,
+            "study": lesion.study_id.removeprefix(f"{hit.patient_id}_").lstrip("0") or lesion.study_id,
             "type": hit.type,
             "size_mm": round(max(lesion.diameters_mm), 1),
             "similarity": None if np.isnan(hit.similarity) else round(hit.similarity, 5),

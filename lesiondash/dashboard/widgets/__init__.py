@@ -1,6 +1,7 @@
 """The page's own small widgets: traits and one message handler each, with JavaScript and CSS as files beside them."""
 
 from lesiondash.dashboard.widgets.dropzone import DropZone
+from lesiondash.dashboard.widgets.many import Many
 from lesiondash.dashboard.widgets.metrics import Metrics
 from lesiondash.dashboard.widgets.sensitivity import Sensitivity
 from lesiondash.dashboard.widgets.tiles import Tiles
@@ -9,4 +10,4 @@ from lesiondash.dashboard.widgets.train import Train
 from lesiondash.dashboard.widgets.tuner import Tuner
 from lesiondash.dashboard.widgets.viewer import Viewer
 
-__all__ = ["DropZone", "Metrics", "Sensitivity", "Tiles", "TopBar", "Train", "Tuner", "Viewer"]
+__all__ = ["DropZone", "Many", "Metrics", "Sensitivity", "Tiles", "TopBar", "Train", "Tuner", "Viewer"]

@@ -12,7 +12,8 @@ HERE = Path(__file__).parent
 
 class Tiles(anywidget.AnyWidget):
     """hits: one dict a tile; crops: their int16 HU, one after another; query: the query's own crop, likewise; types:
-    its likely types and their probabilities; vote: what the tiles' types say; filters, k: what is searched for;
+    its likely types and their probabilities; vote: what the tiles' types say; filters, k, ranking: what is
+    searched for and how;
     feedback: what is liked and not, and how the list moved; why: shares of one tile's similarity; timeline: the
     lesion again.
     """
@@ -31,8 +32,11 @@ class Tiles(anywidget.AnyWidget):
     opened = t.Unicode("").tag(sync=True)
     k = t.Int(9).tag(sync=True)
     ks = t.List([9, 15, 25, 45]).tag(sync=True)
-    filters = t.Dict({"types": None, "size_mm": [None, None]}).tag(sync=True)
+    filters = t.Dict({"types": None, "size_mm": [None, None], "splits": None}).tag(sync=True)
     known_types = t.List().tag(sync=True)
+    known_splits = t.List().tag(sync=True)
+    ranking = t.Unicode("cosine").tag(sync=True)
+    rankings = t.List(["cosine"]).tag(sync=True)
     vote = t.Unicode("").tag(sync=True)
     feedback = t.Dict().tag(sync=True)
     why = t.Dict().tag(sync=True)

@@ -30,29 +30,36 @@ const TYPE_HINT = "Probability of the lesion's type, by a calibrated classifier 
 function describe(hit) {
   const similarity = hit.similarity === null ? "" : `, similarity ${cosine(hit)}, top ${top(hit)} percent of random pairs`;
   const again = hit.same_as ? `, likely the same lesion as ${hit.same_as}` : "";
-  return `${hit.rank}: ${hit.type}, ${hit.size_mm} mm, patient ${hit.patient_id}${similarity}${again}`;
+  return `${hit.rank}: ${hit.type}, ${hit.size_mm} mm, patient ${hit.patient_id}, study ${hit.study}${similarity}${again}`;
 }
 
-// How many tiles, of which types, of which sizes: controls that send what they hold as one filter.
+// How many tiles, ranked how, of which types, sizes and splits: controls that send what they hold as one filter.
 function narrowing(model) {
   const labelled = (text, node) => element("label", {}, `${text} `, node);
-  const count = element("select"), kind = element("select"), from = element("input"), to = element("input");
-  for (const k of model.get("ks")) count.append(element("option", { value: k, textContent: k }));
-  kind.append(element("option", { value: "", textContent: "all" }), ...model.get("known_types").map((type) => element("option", { value: type, textContent: type })));
+  const options = (names) => names.map((name) => element("option", { value: name, textContent: name }));
+  const count = element("select"), kind = element("select"), split = element("select"), ranking = element("select"), from = element("input"), to = element("input");
+  const any = () => element("option", { value: "", textContent: "all" });
+  count.append(...options(model.get("ks")));
+  ranking.append(...options(model.get("rankings")));
+  kind.append(any(), ...options(model.get("known_types")));
+  split.append(any(), ...options(model.get("known_splits")));
   for (const [node, placeholder] of [[from, "any"], [to, "any"]]) Object.assign(node, { type: "number", min: 0, step: 1, placeholder });
   from.setAttribute("aria-label", "smallest size in mm"); to.setAttribute("aria-label", "largest size in mm");
   const number = (node) => (node.value === "" ? null : Number(node.value));
-  const send = () => model.send({ type: "filter", types: kind.value ? [kind.value] : null, size_mm: [number(from), number(to)] });
-  kind.onchange = from.onchange = to.onchange = send;
+  const send = () => model.send({ type: "filter", types: kind.value ? [kind.value] : null, size_mm: [number(from), number(to)], splits: split.value ? [split.value] : null });
+  ranking.onchange = () => model.send({ type: "ranking", ranking: ranking.value });
+  split.onchange = kind.onchange = from.onchange = to.onchange = send;
   count.onchange = () => model.send({ type: "k", k: Number(count.value) });
   function show() {
-    const { types, size_mm: [low, high] } = model.get("filters");
-    count.value = model.get("k"); kind.value = types ? types[0] : "";
+    const { types, size_mm: [low, high], splits } = model.get("filters");
+    count.value = model.get("k"); ranking.value = model.get("ranking");
+    kind.value = types ? types[0] : ""; split.value = splits ? splits[0] : "";
     from.value = low ?? ""; to.value = high ?? "";
   }
   show();
   const sizes = element("span", { className: "ld-sizes" }, "size ", from, " – ", to, " mm");
-  return { node: element("div", { className: "ld-narrow" }, labelled("tiles", count), labelled("type", kind), sizes), show };
+  return { node: element("div", { className: "ld-narrow" }, labelled("tiles", count), labelled("type", kind), sizes,
+    ...(model.get("known_splits").length > 1 ? [labelled("split", split)] : []), labelled("by", ranking)), show };
 }
 
 // The shares of a similarity over the places of a crop: brighter brings more; in percent of the whole.
@@ -102,7 +109,7 @@ function render({ model, el }) {
       text.append(element("span", { textContent: `cos ${cosine(hit)}` }),
         element("span", { textContent: `top ${top(hit)} %`, title: "Share of random pairs of different patients that are at least as similar" }));
     }
-    text.append(element("span", { className: "ld-patient", textContent: `pat. ${hit.patient_id}` }));
+    text.append(element("span", { className: "ld-patient", textContent: `pat. ${hit.patient_id} · st. ${hit.study}`, title: `Patient ${hit.patient_id}, study ${hit.study}` }));
     const node = element("button", { className: "ld-tile", title: "Show in its slice", onclick: () => model.send({ type: "open", lesion_id: hit.lesion_id }) },
       element("div", { className: "ld-pic" }, canvas, element("span", { className: "ld-rank", textContent: hit.rank })), text);
     node.setAttribute("aria-label", describe(hit));
@@ -183,7 +190,7 @@ function render({ model, el }) {
   model.on("change:why", showWhy);
   model.on("change:vote change:feedback change:timeline", showAside);
   model.on("change:feedback", () => queueMicrotask(showHits));
-  model.on("change:filters change:k", narrow.show);
+  model.on("change:filters change:k change:ranking", narrow.show);
   model.on("change:opened", showOpened);
   showHead(); showHits(); showAside();
 }
