@@ -48,7 +48,7 @@ def search_boxes(
     rows: list[dict[str, Any]] = []
     for start in range(0, len(asked), AT_ONCE):
         lot = asked[start : start + AT_ONCE]
-        vectors = store.encoder.embed(np.concatenate([_crops(store, item) for item in lot]))
+        vectors = store.encoder.embed(np.stack([_crops(store, item) for item in lot]))
         for number, (item, vector) in enumerate(zip(lot, vectors, strict=True), start=start + 1):
             named = {
                 "annotation": number,

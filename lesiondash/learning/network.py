@@ -122,7 +122,8 @@ def bfloat16_is_fast(device: torch.device) -> bool:
 
 def folded(net: LesionNet) -> LesionNet:
     """Return a copy for inference whose batch norms are part of the convolutions before them: the same vectors."""
-    copy = deepcopy(net).eval()
+    shared = {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())}
+    copy = deepcopy(net, shared).eval()  # what is fused below is new; copying all of it first would take the room twice
     for block in [each for each in copy.modules() if isinstance(each, BasicBlock)]:
         for weights, statistics in (("conv1", "bn1"), ("conv2", "bn2")):
             setattr(block, weights, fuse_conv_bn_eval(getattr(block, weights), getattr(block, statistics)))

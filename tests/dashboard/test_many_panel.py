@@ -69,7 +69,8 @@ def test_drawn_boxes_are_searched_for(page: Any, many: Any) -> None:
 
 def test_a_list_is_searched_for_and_saved(page: Any, many: Any) -> None:
     title = page.store.scans[page.state.focus.series_uid].title
-    many.start_list("boxes.csv", f"scan,slice,x0,y0,x1,y1,label\n,2,200,200,240,240,mine\n{title},3,180,200,230,250,\n")
+    rows = f',2,200,200,240,240,mine\n"{title}",3,180,200,230,250,\n'
+    many.start_list("boxes.csv", f"scan,slice,x0,y0,x1,y1,label\n{rows}")
     many.wait()
     table = list(csv.DictReader(io.StringIO(many.export("csv"))))
     assert len(table) == 18
