@@ -35,7 +35,10 @@ function describe(hit) {
 
 // How many tiles, ranked how, of which types, sizes and splits: controls that send what they hold as one filter.
 function narrowing(model) {
-  const labelled = (text, node) => element("label", {}, `${text} `, node);
+  const labelled = (text, node) => {
+    node.setAttribute("aria-label", text);
+    return element("label", {}, `${text} `, node);
+  };
   const options = (names) => names.map((name) => element("option", { value: name, textContent: name }));
   const count = element("select"), kind = element("select"), split = element("select"), ranking = element("select"), from = element("input"), to = element("input");
   const any = () => element("option", { value: "", textContent: "all" });
@@ -59,7 +62,7 @@ function narrowing(model) {
   show();
   const sizes = element("span", { className: "ld-sizes" }, "size ", from, " – ", to, " mm");
   return { node: element("div", { className: "ld-narrow" }, labelled("tiles", count), labelled("type", kind), sizes,
-    ...(model.get("known_splits").length > 1 ? [labelled("split", split)] : []), labelled("by", ranking)), show };
+    ...(model.get("known_splits").length > 1 ? [labelled("split", split)] : []), labelled("ranked by", ranking)), show };
 }
 
 // The shares of a similarity over the places of a crop: brighter brings more; in percent of the whole.
@@ -109,7 +112,7 @@ function render({ model, el }) {
       text.append(element("span", { textContent: `cos ${cosine(hit)}` }),
         element("span", { textContent: `top ${top(hit)} %`, title: "Share of random pairs of different patients that are at least as similar" }));
     }
-    text.append(element("span", { className: "ld-patient", textContent: `pat. ${hit.patient_id} · st. ${hit.study}`, title: `Patient ${hit.patient_id}, study ${hit.study}` }));
+    text.append(element("span", { className: "ld-patient", textContent: `pat. ${hit.patient_id}` }), element("span", { className: "ld-patient", textContent: `study ${hit.study}` }));
     const node = element("button", { className: "ld-tile", title: "Show in its slice", onclick: () => model.send({ type: "open", lesion_id: hit.lesion_id }) },
       element("div", { className: "ld-pic" }, canvas, element("span", { className: "ld-rank", textContent: hit.rank })), text);
     node.setAttribute("aria-label", describe(hit));
