@@ -16,6 +16,7 @@ from lesiondash.dashboard.panels.map import MapPanel, import_plotly
 from lesiondash.dashboard.panels.metrics import MetricsPanel
 from lesiondash.dashboard.panels.search import SearchPanel
 from lesiondash.dashboard.panels.sensitivity import SensitivityPanel
+from lesiondash.dashboard.panels.suggest import SuggestPanel
 from lesiondash.dashboard.panels.train import TrainPanel
 from lesiondash.dashboard.panels.view import ViewPanel
 from lesiondash.dashboard.state import State, tells_errors
@@ -31,8 +32,9 @@ class Dashboard:
     """The whole page, or its panels one by one in the cells of a notebook.
 
     `Dashboard()` opens the collection that `lesiondash prepare` made (or the one that `LESIONDASH_COLLECTION` names).
-    Showing it in a cell draws the page; `.load`, `.view`, `.frangi`, `.sensitivity`, `.search`, `.map`, `.many`,
-    `.metrics` and `.train` are its panels, whose actions are plain methods; each panel's `.widget` can be shown alone.
+    Showing it in a cell draws the page; `.load`, `.view`, `.suggest`, `.frangi`, `.sensitivity`, `.search`, `.map`,
+    `.many`, `.metrics` and `.train` are its panels, whose actions are plain methods; each panel's `.widget` can be shown
+    alone.
     """
 
     def __init__(self, root: str | Path | None = None, *, partial: bool = False) -> None:
@@ -51,6 +53,7 @@ class Dashboard:
         self.state.observe(self._tell, "notice")
         self.load = LoadPanel(self.state, self.store)
         self.view = ViewPanel(self.state, self.store)
+        self.suggest = SuggestPanel(self.state, self.store)
         self.frangi = FrangiPanel(self.state, self.store)
         self.sensitivity = SensitivityPanel(self.state, self.store)
         self.search = SearchPanel(self.state, self.store)
@@ -66,7 +69,7 @@ class Dashboard:
                 _style(),
                 self.topbar,
                 _panel("Scans", "load", self.load.widget),
-                _panel("Slice", "view", self.view.widget),
+                _panel("Slice", "view", self.view.widget, self.suggest.widget),
                 _panel("Filter", "frangi", self.frangi.widget),
                 _panel("Nine most similar", "search", self.search.widget),
                 widgets.VBox(
@@ -115,8 +118,8 @@ def _style() -> widgets.HTML:
     return widgets.HTML(f"<style>{THEME}</style>").add_class("ld-style")
 
 
-def _panel(title: str, name: str, widget: widgets.Widget) -> widgets.Widget:
+def _panel(title: str, name: str, *parts: widgets.Widget) -> widgets.Widget:
     heading = widgets.HTML(f"<h2>{title}</h2>")
-    box = widgets.VBox([heading, widget])
+    box = widgets.VBox([heading, *parts])
     box.add_class("ld-panel").add_class(f"ld-panel-{name}")
     return box

@@ -4,10 +4,11 @@ from lesiondash.dashboard.widgets.dropzone import DropZone
 from lesiondash.dashboard.widgets.many import Many
 from lesiondash.dashboard.widgets.metrics import Metrics
 from lesiondash.dashboard.widgets.sensitivity import Sensitivity
+from lesiondash.dashboard.widgets.suggest import Suggest
 from lesiondash.dashboard.widgets.tiles import Tiles
 from lesiondash.dashboard.widgets.topbar import TopBar
 from lesiondash.dashboard.widgets.train import Train
 from lesiondash.dashboard.widgets.tuner import Tuner
 from lesiondash.dashboard.widgets.viewer import Viewer
 
-__all__ = ["DropZone", "Many", "Metrics", "Sensitivity", "Tiles", "TopBar", "Train", "Tuner", "Viewer"]
+__all__ = ["DropZone", "Many", "Metrics", "Sensitivity", "Suggest", "Tiles", "TopBar", "Train", "Tuner", "Viewer"]
