@@ -17,7 +17,9 @@ from lesiondash.errors import CollectionError, LesionDashError
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.images.dicom import Rejected, load_dicom, series_uid_hash
 from lesiondash.images.followups import lesion_numbers
+from lesiondash.paths import added_dir, annotations_dir
 from lesiondash.records import Box, Lesion, Series
+from lesiondash.retrieval.added import AddedLesions
 from lesiondash.retrieval.gallery import Gallery
 
 if TYPE_CHECKING:
@@ -59,16 +61,27 @@ class Store:
 
     def __init__(self, root: Path, gallery_folder: Path, encoder_path: Path, *, partial: bool = False) -> None:
         self.scans: dict[str, Scan] = {}
-        self.annotations = AnnotationStore()
+        self.annotations = AnnotationStore(annotations_dir())
         self.collection, self.partial = DeepLesion(root, partial=partial), partial
-        self.gallery = Gallery.open(self.collection, gallery_folder)
+        self._own = Gallery.open(self.collection, gallery_folder)
+        self.added = AddedLesions(added_dir(root))
+        self.join_added()
         self.cases = _read_cases(root, self.collection)
-        self.by_id = {lesion.lesion_id: lesion for lesion in self.gallery.lesions}
-        self.row_of = {lesion.lesion_id: row for row, lesion in enumerate(self.gallery.lesions)}
         self.filtered_folder = gallery_folder / "filtered"
         self._encoder_path = encoder_path
         self._encoder: Encoder | LesionDashError | None = None
         self._warming: threading.Thread | None = None
+
+    def join_added(self) -> None:
+        """Put the added lesions below those of the collection, as they are now."""
+        self.gallery = self._own.joined(self.added.of_encoder(self._own.encoder_fingerprint))
+        self.by_id = {lesion.lesion_id: lesion for lesion in self.gallery.lesions}
+        self.row_of = {lesion.lesion_id: row for row, lesion in enumerate(self.gallery.lesions)}
+        self.__dict__.pop("_lesion_numbers", None)
+
+    def images_of(self, lesion: Lesion) -> DeepLesion | AddedLesions:
+        """Return what holds the slices of a lesion: the collection, or what was added to it."""
+        return self.added if lesion.series_id in self.added else self.collection
 
     def warm_up(self) -> None:
         """Start loading torch and the encoder behind the page's back, after its first paint."""
@@ -125,6 +138,7 @@ class Store:
             if series.uid in self.scans:
                 scan = Scan(series, self.scans[series.uid].title, *_ties(scan))
             self.scans[series.uid] = scan
+            self.annotations.know(series)
             scans.append(scan)
         return scans
 
@@ -133,11 +147,13 @@ class Store:
         lesion = self.by_id[lesion_id]
         uid = f"lesion {lesion_id}"
         if uid not in self.scans:
-            series = self.collection.series(lesion.series_id, lesion)
-            first = lesion.slice_index - _key_offset(self.collection, lesion, len(series))
+            images = self.images_of(lesion)
+            series = images.series(lesion.series_id, lesion)
+            first = lesion.slice_index - _key_offset(images, lesion, len(series))
             series = Series(uid, series.description, series.modality, series.hu, series.spacing_mm, series.positions_mm)
             title = f"Patient {lesion.patient_id} · {lesion.type}"
             self.scans[uid] = Scan(series, title, lesion.series_id, first, lesion.patient_id)
+            self.annotations.know(series)
         scan = self.scans[uid]
         return scan, lesion.slice_index - scan.first_slice_index
 
@@ -172,7 +188,7 @@ def _ties(scan: Scan) -> tuple[str | None, int, str | None]:
     return scan.collection_series_id, scan.first_slice_index, scan.patient_id
 
 
-def _key_offset(collection: DeepLesion, lesion: Lesion, count: int) -> int:
+def _key_offset(collection: DeepLesion | AddedLesions, lesion: Lesion, count: int) -> int:
     """How many slices of the lesion's contiguous run lie below its key slice."""
     present = set(collection.slice_indices(lesion.series_id))
     offset = 0
