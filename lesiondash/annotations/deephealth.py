@@ -42,7 +42,7 @@ def from_deephealth(
             "This file is of an early version of DeepHealth Annotate, which did not say on which image an annotation "
             "lies; it cannot be placed. Draw them again, or export with a newer version."
         )
-    images = [item for item in found if _is_of(item, series)]
+    images = [item for item in found if _is_of(item, series, remap_uid)]
     if found and not images:
         raise AnnotationError(
             "These annotations of DeepHealth Annotate are of another series than the one shown; show theirs and try "
@@ -65,10 +65,12 @@ def from_deephealth(
     return tuple(taken)
 
 
-def _is_of(item: dict[str, Any], series: Series) -> bool:
+def _is_of(item: dict[str, Any], series: Series, remap_uid: Callable[[str], str]) -> bool:
     """Whether an image is of the series; one whose series is not named may be, and its slice decides."""
-    named = item.get("seriesID")
-    return not isinstance(named, str) or series.uid in {series_uid_hash(named), named}
+    named, source = item.get("seriesID"), series.source
+    if not isinstance(named, str) or series.uid == series_uid_hash(named):
+        return True
+    return source is not None and source.series_uid in {remap_uid(named), named}
 
 
 def _slice_of(sop_instance_uid: str, series: Series, remap_uid: Callable[[str], str]) -> int | None:

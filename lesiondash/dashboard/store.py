@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterable
@@ -71,6 +72,7 @@ class Store:
         self._encoder_path = encoder_path
         self._encoder: Encoder | LesionDashError | None = None
         self._warming: threading.Thread | None = None
+        self._warming_up = threading.Lock()
 
     def join_added(self) -> None:
         """Put the added lesions below those of the collection, as they are now."""
@@ -85,9 +87,10 @@ class Store:
 
     def warm_up(self) -> None:
         """Start loading torch and the encoder behind the page's back, after its first paint."""
-        if self._warming is None:
-            self._warming = threading.Thread(target=self._load_encoder, daemon=True)
-            self._warming.start()
+        with self._warming_up:  # nobody may join a thread that is not started
+            if self._warming is None:
+                self._warming = threading.Thread(target=self._load_encoder, daemon=True)
+                self._warming.start()
 
     @property
     def encoder(self) -> Encoder:
@@ -156,6 +159,42 @@ class Store:
             self.annotations.know(series)
         scan = self.scans[uid]
         return scan, lesion.slice_index - scan.first_slice_index
+
+    def add_lesion(
+        self,
+        scan: Scan,
+        slice_index: int,
+        box: Box,
+        kind: str,
+        *,
+        diameters_mm: tuple[float, float] | None = None,
+        annotation_id: str = "",
+    ) -> Lesion:
+        """Add a lesion of a scan to the collection; the next search finds it. A scan of nobody known is a new patient.
+
+        Raises what the encoder, the box or the disk says against it; then nothing was added.
+        """
+        source = scan.series.source
+        study = hashlib.sha256((source.study_uid if source else scan.uid).encode()).hexdigest()[:8]
+        known = next((item for item in self._own.lesions if item.series_id == scan.collection_series_id), None)
+        lesion = self.added.add(
+            scan.series,
+            slice_index,
+            box,
+            self.encoder,
+            type=kind,
+            patient_id=scan.patient_id or f"new-{study}",
+            study_id=known.study_id if known else f"new-{study}",
+            diameters_mm=diameters_mm,
+            origin=(scan.uid, annotation_id),
+        ).lesion
+        self.join_added()
+        return lesion
+
+    def remove_lesion(self, lesion_id: str) -> None:
+        """Take an added lesion out of the collection; raises `CollectionError` for any other."""
+        self.added.remove(lesion_id)
+        self.join_added()
 
     def follow_ups(self, lesion_id: str) -> list[Lesion]:
         """Return the likely annotations of one lesion in all studies, its own among them, in the order of studies."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ SPLIT = "added"
 REACH_MM = 15.0
 """How far above and below the lesion's slice its neighbours are kept, at most `REACH_SLICES` each way."""
 REACH_SLICES = 15
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile)
 _NAME = re.compile(r"added-(\d{5})-[0-9a-f]{8}")
 
 
@@ -61,7 +63,7 @@ class AddedLesions:
         for path in sorted(folder.glob("added-*")) if folder.is_dir() else ():
             try:
                 self._by_id[path.name] = _read(path)
-            except (OSError, ValueError, KeyError, TypeError, EOFError):
+            except (*_DAMAGED, TypeError):
                 self.problems.append(f"The added lesion {path.name} is damaged and left out; delete its folder.")
 
     def __len__(self) -> int:
@@ -181,7 +183,7 @@ class AddedLesions:
         try:
             with np.load(self.folder / lesion_id / "slices.npz", allow_pickle=False) as kept:
                 return np.asarray(kept["hu"], np.int16)
-        except (OSError, ValueError, KeyError, EOFError):
+        except _DAMAGED:
             raise CollectionError("The slices of this added lesion are gone or damaged; remove it.") from None
 
 
