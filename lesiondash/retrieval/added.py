@@ -240,7 +240,9 @@ def _read(path: Path) -> Added:
     header = json.loads((path / "lesion.json").read_text(encoding="utf-8"))
     if header["format"] != FORMAT or not _NAME.fullmatch(path.name) or not (path / "slices.npz").is_file():
         raise ValueError
-    record = {name: tuple(value) if isinstance(value, list) else value for name, value in header["lesion"].items()}
+    record: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in header["lesion"].items()
+    }
     lesion = Lesion(
         **record
         | {

@@ -239,6 +239,7 @@ def test_deephealth_is_taken_over(page: Any) -> None:
 
 
 def test_an_added_lesion_is_found_by_the_next_search_and_removed_again(page: Any) -> None:
+    page.map.draw()
     draw(page, *marks(page))
     count = len(page.store.gallery.lesions)
     page.annotations.act({"type": "search", "id": "m2"})
@@ -256,8 +257,10 @@ def test_an_added_lesion_is_found_by_the_next_search_and_removed_again(page: Any
     assert page.state.hits == before
     page.annotations.act({"type": "add", "id": "m2"})
     assert "already" in page.state.notice.text
-    page.annotations.act({"type": "remove", "id": "m2"})
     page.search.choose_scope("all")
+    assert page.state.hits[0] == found
+    page.annotations.act({"type": "remove", "id": "m2"})
+    assert len(page.search.widget.hits) == 9
     assert not any(hit.lesion_id.startswith("added-") for hit in page.state.hits)
     assert len(page.store.gallery.lesions) == count
     assert not rows(page)[1]["added"]

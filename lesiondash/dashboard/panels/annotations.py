@@ -286,8 +286,8 @@ def _values(found: Measures, unit: str) -> str:
     inside = found.statistics
     if inside is None or not inside.count:
         return ""
-    spread = f"{inside.mean:.0f} ± {inside.sd:.0f}"
-    return f"{spread} {'HU' if unit == 'HU' else ''}".strip() + f" ({inside.minimum:.0f} to {inside.maximum:.0f})"
+    spread = f"{inside.mean:.0f} ± {inside.sd:.0f} {'HU' if unit == 'HU' else ''}".strip()
+    return f"{spread} ({inside.minimum:.0f} to {inside.maximum:.0f})".replace("-", "−")
 
 
 def _warning(found: Measures) -> str:

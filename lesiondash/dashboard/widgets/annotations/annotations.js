@@ -69,7 +69,7 @@ function render({ model, el }) {
   const labels = element("datalist", { id: listId });
   const empty = element("p", { className: "ld-muted" }), list = element("ul"), rows = new Map();
   const input = element("input", { type: "file", accept: ".json,application/json", multiple: true, hidden: true });
-  const open = button("Open JSON", () => input.click(), "Annotations saved here or by DeepHealth Annotate; or drop the file anywhere on the page");
+  const open = button("Open JSON", () => input.click(), "Annotations saved here or by DeepHealth Annotate; or drop the file anywhere on the page", "ld-btn ld-marks-open");
   const saves = SAVES.map(([format, text, title]) => {
     const one = button(text, () => model.send({ type: "save", format }), `Save ${title}`);
     one.setAttribute("aria-label", `Save annotations as ${text}`);
@@ -103,7 +103,9 @@ function render({ model, el }) {
 
   const showSlice = () => {
     const shown = String(model.get("shown"));
-    for (const { node } of rows.values()) node.toggleAttribute("data-here", node.dataset.slice === shown);
+    for (const { node } of rows.values()) {
+      if (node.dataset.slice === shown) node.setAttribute("aria-current", "true"); else node.removeAttribute("aria-current");
+    }
   };
   const showMarks = () => {
     const marks = model.get("marks"), ids = new Set(marks.map((mark) => mark.id));
