@@ -33,7 +33,7 @@ class Dashboard:
 
     `Dashboard()` opens the collection that `lesiondash prepare` made (or the one that `LESIONDASH_COLLECTION` names).
     Showing it in a cell draws the page; `.load`, `.view`, `.annotations`, `.frangi`, `.sensitivity`, `.search`, `.map`,
-    `.many`, `.metrics` and `.train` are its panels, whose actions are plain methods; each panel's `.widget` can be shown
+    `.many`, `.metrics` and `.train` are its panels, whose actions are plain methods; each `.widget` can be shown
     alone.
     """
 

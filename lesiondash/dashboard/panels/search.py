@@ -298,7 +298,7 @@ class SearchPanel:
     @tells_errors
     def _follow_collection(self, _: Any) -> None:
         """Search again when lesions were added or removed; a steering by one that is gone ends."""
-        self._records = {}
+        self._records, self._rankings = {}, Rankings(self.store.gallery.index)
         self.state.hits = ()  # their rows are of the collection as it was
         if not set(self._feedback.liked) | set(self._feedback.disliked) <= set(self.store.row_of):
             self._feedback, self.widget.feedback = Feedback(), {}
