@@ -26,6 +26,10 @@ def source_of(series: Series, what: str, *, placed: bool = False) -> Source:
         raise AnnotationError(
             f"{what} refers to DICOM images, and this series was not read from DICOM files; save JSON or CSV."
         )
+    if not all((source.study_uid, source.series_uid, source.sop_class_uid, *source.sop_instance_uids)):
+        raise AnnotationError(
+            f"{what} refers to images by their UIDs, and the files of this series lack some; save JSON or CSV."
+        )
     if placed and (source.orientation is None or source.origins_mm is None or not source.frame_of_reference_uid):
         raise AnnotationError(
             f"{what} needs the slices' place in the patient, which the files of this series lack (orientation, "

@@ -29,7 +29,12 @@ def slice_names(series: Series) -> tuple[SliceName, ...]:
     source = series.source
     if source is None:
         return tuple(SliceName(None, None, position) for position in series.positions_mm)
-    return tuple(map(SliceName, source.sop_instance_uids, source.frame_numbers, series.positions_mm))
+    return tuple(
+        SliceName(uid or None, frame, position)
+        for uid, frame, position in zip(
+            source.sop_instance_uids, source.frame_numbers, series.positions_mm, strict=True
+        )
+    )
 
 
 def find_slice(series: Series, name: SliceName) -> int | None:

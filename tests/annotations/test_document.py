@@ -79,6 +79,13 @@ def test_uids_mapped_anew_are_found_by_position() -> None:
     assert restore(written(series), again) == marks(series)
 
 
+def test_files_without_uids_are_told_apart_by_position() -> None:
+    series = marked_series()
+    nameless = dataclasses.replace(series, source=dataclasses.replace(series.source, sop_instance_uids=("",) * 5))
+    assert restore(written(nameless), nameless) == marks(series)
+    assert written(nameless)["annotations"][0]["slice"]["sop_instance_uid"] is None
+
+
 def test_frames_of_one_file_are_told_apart() -> None:
     series = marked_series(multi_frame=True)
     assert restore(written(series), reordered(series, [1, 0, 2, 3, 4]))[0].slice_index == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 from typing import Any
@@ -191,8 +192,10 @@ def test_what_cannot_be_exported_is_said() -> None:
         to_sr(series, [])
     with pytest.raises(AnnotationError, match="draw"):
         to_seg(series, marks(series)[1:2])
-    import dataclasses
-
+    nameless = dataclasses.replace(series.source, sop_instance_uids=("",) * len(series))
+    for make in (to_sr, to_seg):
+        with pytest.raises(AnnotationError, match="UIDs"):
+            make(dataclasses.replace(series, source=nameless), marks(series))
     for lacking in ({"orientation": None}, {"origins_mm": None}, {"frame_of_reference_uid": ""}):
         floating = dataclasses.replace(series, source=dataclasses.replace(series.source, **lacking))
         with pytest.raises(AnnotationError, match="place in the patient"):
