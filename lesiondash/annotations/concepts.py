@@ -53,6 +53,15 @@ def value_unit(series: Series) -> Code:
     return unit
 
 
+def value_name(series: Series) -> Code | CodedConcept:
+    """Return what the pixels' values are: an attenuation, an MR signal, or a word of our own where none is coded."""
+    if series.unit == "HU":
+        attenuation: Code = codes.DCM.AttenuationCoefficient
+        return attenuation
+    signal: Code = codes.DCM.MRSignalIntensity
+    return signal if series.modality == "MR" else CodedConcept("pixel-value", _OWN_SCHEME, "Pixel value")
+
+
 def tracking_uid(series: Series, annotation: Annotation) -> UID:
     """Return a UID of the annotation, the same whenever it is exported."""
     return UID(generate_uid(entropy_srcs=[series.uid, annotation.id]))

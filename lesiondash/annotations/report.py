@@ -125,18 +125,13 @@ def _region_measurements(series: Series, found: Measures) -> list[Any]:
     from highdicom import sr
     from pydicom.sr.codedict import codes
 
-    from lesiondash.annotations.concepts import value_unit
+    from lesiondash.annotations.concepts import value_name, value_unit
 
     listed = [sr.Measurement(codes.SCT.Area, _round(found.area_mm2), codes.UCUM.SquareMillimeter)]
     inside = found.statistics
     if inside is None or not inside.count:
         return listed
-    # An attenuation where the values are HU; else what the pixels hold has no better name.
-    name = (
-        codes.DCM.AttenuationCoefficient
-        if series.unit == "HU"
-        else sr.CodedConcept("110852", "DCM", "MR signal intensity")
-    )
+    name = value_name(series)
     for derivation, value in (
         (codes.SCT.Mean, inside.mean),
         (codes.SCT.StandardDeviation, inside.sd),

@@ -94,6 +94,14 @@ def test_the_report_is_tid_1500_with_the_measured_values(multi_frame: bool) -> N
     assert not groups["5 arrow"].get_measurements()
 
 
+@pytest.mark.parametrize(("modality", "meaning"), [("MR", "MR signal intensity"), ("XA", "Pixel value")])
+def test_values_that_are_no_hu_are_not_called_so(modality: str, meaning: str) -> None:
+    _, content = reported(marked_series(unit="values", modality=modality))
+    measured = content.get_planar_roi_measurement_groups()[0].get_measurements()
+    assert [one.name.meaning for one in measured] == ["Area"] + 4 * [meaning]
+    assert measured[1].unit == codes.UCUM.NoUnits
+
+
 def test_the_reports_shapes_are_the_pixels_that_were_drawn() -> None:
     series = marked_series()
     _, content = reported(series)
