@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.errors import CollectionError
-from lesiondash.images.crops import crop, crop_slices
+from lesiondash.images.crops import CROP_PX, crop, crop_slices
 from lesiondash.records import Box, Lesion, Series
 
 if TYPE_CHECKING:
@@ -256,5 +256,7 @@ def _read(path: Path) -> Added:
     with np.load(path / "embedding.npz", allow_pickle=False) as kept:
         vector, encoder = np.asarray(kept["vector"], np.float32), str(kept["encoder"])
     small = np.load(path / "crop.npy", allow_pickle=False)
+    if small.shape != (CROP_PX, CROP_PX) or vector.ndim != 1 or not np.isclose(np.linalg.norm(vector), 1, atol=1e-3):
+        raise ValueError
     series_uid, annotation_id = header["origin"]
     return Added(lesion, small, vector, encoder, lesion.slice_range[0], (series_uid, annotation_id))

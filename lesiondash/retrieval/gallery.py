@@ -20,7 +20,7 @@ from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.classifier import LesionClassifier
 from lesiondash.records import UNLABELLED, Lesion
 from lesiondash.retrieval.added import Added
-from lesiondash.retrieval.index import Index
+from lesiondash.retrieval.index import Index, check_encoder
 from lesiondash.retrieval.projection import place, project
 
 if TYPE_CHECKING:
@@ -104,9 +104,10 @@ class Gallery:
         if not added:
             return self
         lesions = [one.lesion for one in added]
-        index = copy(self.index)  # what an index holds is never changed, only exchanged: a shallow copy is its own
         for one in added:
-            index.add(one.vector[None], columns([one.lesion]), encoder=one.encoder)
+            check_encoder(self.index.encoder, one.encoder)
+        index = copy(self.index)  # what an index holds is never changed, only exchanged: a shallow copy is its own
+        index.add(np.stack([one.vector for one in added]), columns(lesions))
         places = [place(self.index.similarities(one.vector), self.xy) for one in added]
         return replace(
             self,

@@ -306,6 +306,20 @@ def test_added_lesions_are_there_after_a_restart_and_carried_over_to_another_enc
     np.testing.assert_allclose(older.store.gallery.vectors[older.store.row_of[lesion_id]], vector, atol=1e-5)
 
 
+def test_scores_are_of_the_collection_alone(page: Any) -> None:
+    case = next(case for case in page.store.cases if case.lesions and case.lesions[0].split == "test")
+    page.load.open_case(case.name)
+    uid, lesion = page.annotations.scan.uid, case.lesions[0]
+    corners = ((lesion.box.x0, lesion.box.y0), (lesion.box.x1, lesion.box.y1))
+    draw(page, Annotation("t", "box", uid, lesion.slice_index - case.first_slice_index, corners, lesion.type))
+    page.annotations.act({"type": "add", "id": "t"})
+    page.metrics.measure()
+    page.metrics.wait()
+    (note,) = page.metrics.widget.notes
+    assert "guards hold" in note
+    assert page.metrics.widget.status.startswith(f"{sum(i.split == 'test' for i in page.store.collection.lesions):,} ")
+
+
 def test_without_a_scan_everything_says_so(data: Path) -> None:
     from lesiondash.dashboard import Dashboard
 

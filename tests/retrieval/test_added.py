@@ -111,6 +111,16 @@ def test_a_damaged_one_is_left_out_and_said(tmp_path: Path, encoder: Any, name: 
     assert bad.lesion.lesion_id in again.problems[0]
 
 
+@pytest.mark.parametrize("vector", [np.full(512, np.nan), np.zeros(512), np.ones((1, 512)) / 512**0.5])
+def test_a_vector_that_is_none_is_left_out(tmp_path: Path, encoder: Any, vector: Any) -> None:
+    added = add(AddedLesions(tmp_path), encoder)
+    path = tmp_path / added.lesion.lesion_id / "embedding.npz"
+    np.savez(path, vector=vector, encoder=np.array(added.encoder))
+    again = AddedLesions(tmp_path)
+    assert len(again) == 0
+    assert again.problems
+
+
 def test_what_cannot_be_added_leaves_nothing(tmp_path: Path, encoder: Any) -> None:
     kept = AddedLesions(tmp_path / "kept")
     with pytest.raises(BoxError):
