@@ -91,13 +91,26 @@ def bounds(annotation: Annotation) -> Box | None:
 
 def region_mask(annotation: Annotation, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Return which pixels of a slice (y, x) have their centre in a box or an ellipse; none in any other kind."""
+    mask = np.zeros(shape, bool)
     box = bounds(annotation)
-    if box is None or annotation.kind not in ("box", "ellipse"):
-        return np.zeros(shape, bool)
+    if box is not None and annotation.kind in ("box", "ellipse"):
+        rows, columns = _reach(box, shape)
+        mask[rows, columns] = _inside(annotation.kind, box, rows, columns)
+    return mask
+
+
+def _reach(box: Box, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Return the rows and columns of a slice that a box reaches; empty outside of the image."""
+    y0, y1 = (min(max(math.floor(box.y0), 0), shape[0]), min(max(math.ceil(box.y1), 0), shape[0]))
+    x0, x1 = (min(max(math.floor(box.x0), 0), shape[1]), min(max(math.ceil(box.x1), 0), shape[1]))
+    return slice(y0, y1), slice(x0, x1)
+
+
+def _inside(kind: str, box: Box, rows: slice, columns: slice) -> npt.NDArray[np.bool_]:
     (center_x, center_y), (width, height) = box.center, box.size
-    across = (np.arange(shape[1]) + 0.5 - center_x) / (width / 2)
-    down = (np.arange(shape[0]) + 0.5 - center_y) / (height / 2)
-    if annotation.kind == "ellipse":
+    across = (np.arange(columns.start, columns.stop) + 0.5 - center_x) / (width / 2)
+    down = (np.arange(rows.start, rows.stop) + 0.5 - center_y) / (height / 2)
+    if kind == "ellipse":
         return np.asarray(down[:, None] ** 2 + across[None, :] ** 2 <= 1)
     return np.asarray((np.abs(down) <= 1)[:, None] & (np.abs(across) <= 1)[None, :])
 
@@ -123,6 +136,6 @@ def measures(series: Series, annotation: Annotation) -> Measures:
         return Measures()
     width_mm, height_mm = box.size[0] * spacing_mm[1], box.size[1] * spacing_mm[0]
     area_mm2 = width_mm * height_mm * (math.pi / 4 if annotation.kind == "ellipse" else 1)
-    mask = region_mask(annotation, series.hu.shape[1:])
-    inside = statistics(series.hu[annotation.slice_index][mask])
-    return Measures(size_mm=(width_mm, height_mm), area_mm2=area_mm2, statistics=inside)
+    rows, columns = _reach(box, series.hu.shape[1:])
+    values = series.hu[annotation.slice_index, rows, columns][_inside(annotation.kind, box, rows, columns)]
+    return Measures(size_mm=(width_mm, height_mm), area_mm2=area_mm2, statistics=statistics(values))

@@ -6,9 +6,12 @@ import json
 import os
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import numpy as np
 
 from lesiondash.annotations.document import Placed, parse, place, to_document
 from lesiondash.errors import AnnotationError
@@ -34,7 +37,9 @@ class AnnotationStore:
     def know(self, series: Series) -> None:
         """Tell the store of a series: only of known ones can annotations be placed and kept on disk."""
         before = self._series.get(series.uid)
-        self._series[series.uid] = series
+        # Without its pixels, which are large, and not the store's to keep.
+        nothing = np.broadcast_to(np.int16(0), series.hu.shape)
+        self._series[series.uid] = replace(series, hu=nothing, header=())
         if before is None or before.positions_mm == series.positions_mm or series.uid not in self._by_series:
             return
         # Read again with more or fewer slices: a number no longer means the slice that it did.

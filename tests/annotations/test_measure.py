@@ -90,6 +90,17 @@ def test_an_ellipse_has_about_as_many_pixels_as_its_area(width: float, height: f
     assert not (mask & ~box).any()
 
 
+@given(point, point, st.sampled_from(["box", "ellipse"]))
+def test_statistics_are_of_the_pixels_of_the_mask(a: tuple[float, float], b: tuple[float, float], kind: str) -> None:
+    series = marked_series()
+    one = Annotation("x", kind, series.uid, 1, ((a[0] / 10, a[1] / 10), (b[0] / 10, b[1] / 10)))
+    found = measures(series, one).statistics
+    mask = region_mask(one, series.hu.shape[1:])
+    if found is not None:
+        assert found.count == mask.sum()
+        assert not found.count or found.mean == pytest.approx(series.hu[1][mask].mean())
+
+
 def test_what_has_no_area_has_no_pixels() -> None:
     series = marked_series()
     for one in marks(series):
