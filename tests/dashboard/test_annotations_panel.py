@@ -135,6 +135,19 @@ def test_what_is_drawn_is_there_after_the_kernel_died(page: Any, data: Path) -> 
     assert len(list((data / "annotations").iterdir())) == 1
 
 
+def test_a_damaged_file_is_said_on_the_page_and_not_written_over(page: Any, data: Path) -> None:
+    case = page.store.cases[2]
+    path = data / "annotations" / f"{case.series_uid}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("damaged")
+    page.load.open_case(case.name)
+    draw(page, Annotation("x", "box", case.series_uid, 0, ((1, 1), (9, 9))))
+    (aside,) = path.parent.glob(f"{case.series_uid}.unread-*")
+    assert aside.read_text() == "damaged"
+    assert aside.name in page.state.notice.text
+    assert json.loads(path.read_text(encoding="utf-8"))["annotations"][0]["id"] == "x"
+
+
 def saved(page: Any, form: str) -> bytes:
     name, mime, content = page.annotations.file(form)
     assert name.endswith({"json": ".json", "csv": ".csv", "sr": "-sr.dcm", "seg": "-seg.dcm"}[form])
