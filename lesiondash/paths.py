@@ -44,8 +44,9 @@ def added_dir(root: Path) -> Path:
 
 
 def annotations_dir() -> Path:
-    """Return the folder of annotations, a file for each series."""
-    return data_dir() / "annotations"
+    """Return the folder of annotations, a file for each series: `LESIONDASH_ANNOTATIONS`, or one in the data folder."""
+    named = os.environ.get("LESIONDASH_ANNOTATIONS")
+    return Path(named).expanduser().resolve() if named else data_dir() / "annotations"
 
 
 def _name_of(root: Path) -> str:

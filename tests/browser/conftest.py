@@ -46,7 +46,7 @@ class Site:
 
 @pytest.fixture(scope="session")
 def serve() -> Callable[[Path, Path], AbstractContextManager[Site]]:
-    """How a voila is started: with a data folder, and a log file."""
+    """How a voila is started: with a data folder, and a log file, beside which annotations are kept."""
     return _serve
 
 
@@ -60,7 +60,11 @@ def _serve(data: Path, log: Path) -> Iterator[Site]:
         server = subprocess.Popen(
             [*server_command(port), *culling],
             cwd=CHECKOUT,
-            env={**os.environ, "LESIONDASH_DATA": str(data)},
+            env={
+                **os.environ,
+                "LESIONDASH_DATA": str(data),
+                "LESIONDASH_ANNOTATIONS": str(log.parent / "annotations"),
+            },
             stdout=output,
             stderr=subprocess.STDOUT,
         )

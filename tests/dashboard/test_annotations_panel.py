@@ -29,6 +29,7 @@ def data(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with pytest.MonkeyPatch.context() as patch:
         folder = data_beside(demonstration, tmp_path_factory.mktemp("data"))
         patch.setenv("LESIONDASH_DATA", str(folder))
+        patch.delenv("LESIONDASH_ANNOTATIONS")
         yield folder
 
 
