@@ -35,3 +35,7 @@ class TrainingStopped(TrainingError):
 
 class SearchError(LesionDashError):
     """A query, scope or table that the index cannot answer."""
+
+
+class AnnotationError(LesionDashError):
+    """Annotations that cannot be read, placed on a scan, measured or exported."""

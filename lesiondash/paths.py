@@ -35,8 +35,23 @@ def runs_dir() -> Path:
 
 def gallery_dir(root: Path) -> Path:
     """Return the gallery folder of a collection: outside of it, since a data set on disk is not ours to write to."""
+    return data_dir() / "galleries" / _name_of(root)
+
+
+def added_dir(root: Path) -> Path:
+    """Return the folder of the lesions that people added to a collection: it outlives every gallery."""
+    return data_dir() / "added" / _name_of(root)
+
+
+def annotations_dir() -> Path:
+    """Return the folder of annotations, a file for each series: `LESIONDASH_ANNOTATIONS`, or one in the data folder."""
+    named = os.environ.get("LESIONDASH_ANNOTATIONS")
+    return Path(named).expanduser().resolve() if named else data_dir() / "annotations"
+
+
+def _name_of(root: Path) -> str:
     resolved = root.resolve()
-    return data_dir() / "galleries" / f"{resolved.name}-{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
+    return f"{resolved.name}-{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
 
 
 def chosen_collection() -> Path:

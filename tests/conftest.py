@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_cli("prepare", data=data)
     assert done.returncode == 0, done.stderr
     return data
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _annotations_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests draw is kept in a folder of this run: a demonstration that is kept stays without it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LESIONDASH_ANNOTATIONS", str(tmp_path_factory.mktemp("annotations")))
+        yield
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from lesiondash.dashboard.panels.annotations import AnnotationsPanel
 from lesiondash.dashboard.panels.frangi import FrangiPanel
 from lesiondash.dashboard.panels.load import LoadPanel
 from lesiondash.dashboard.panels.many import ManyPanel
@@ -32,9 +33,9 @@ class Dashboard:
     """The whole page, or its panels one by one in the cells of a notebook.
 
     `Dashboard()` opens the collection that `lesiondash prepare` made (or the one that `LESIONDASH_COLLECTION` names).
-    Showing it in a cell draws the page; `.load`, `.view`, `.suggest`, `.frangi`, `.sensitivity`, `.search`, `.map`,
-    `.many`, `.metrics` and `.train` are its panels, whose actions are plain methods; each panel's `.widget` can be shown
-    alone.
+    Showing it in a cell draws the page; `.load`, `.view`, `.suggest`, `.annotations`, `.frangi`, `.sensitivity`,
+    `.search`, `.map`, `.many`, `.metrics` and `.train` are its panels, whose actions are plain methods; each `.widget`
+    can be shown alone.
     """
 
     def __init__(self, root: str | Path | None = None, *, partial: bool = False) -> None:
@@ -54,6 +55,7 @@ class Dashboard:
         self.load = LoadPanel(self.state, self.store)
         self.view = ViewPanel(self.state, self.store)
         self.suggest = SuggestPanel(self.state, self.store)
+        self.annotations = AnnotationsPanel(self.state, self.store)
         self.frangi = FrangiPanel(self.state, self.store)
         self.sensitivity = SensitivityPanel(self.state, self.store)
         self.search = SearchPanel(self.state, self.store)
@@ -70,6 +72,7 @@ class Dashboard:
                 self.topbar,
                 _panel("Scans", "load", self.load.widget),
                 _panel("Slice", "view", self.view.widget, self.suggest.widget),
+                _panel("Annotations", "annotations", self.annotations.widget),
                 _panel("Filter", "frangi", self.frangi.widget),
                 _panel("Nine most similar", "search", self.search.widget),
                 widgets.VBox(
@@ -97,6 +100,7 @@ class Dashboard:
         """Load what the map and the search need, then say which encoder runs on which device."""
         import_plotly()
         encoder = self.store.encoder
+        self.annotations.bring_over()
         windows = len(encoder.windows)
         self.topbar.chips = [
             *self.topbar.chips[:1],

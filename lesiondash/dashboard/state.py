@@ -7,6 +7,7 @@
 | params | frangi | sensitivity |
 | scope, hits, query_xy | search | map |
 | selection | map | search, sensitivity |
+| collection_version | annotations (lesions were added or removed) | search, map |
 | notice | `State.say` | page |
 """
 
@@ -66,6 +67,7 @@ class State(t.HasTraits):
     selection = t.Tuple()
     annotations = t.Tuple()
     wished_annotations = t.Tuple(allow_none=True, default_value=None)
+    collection_version = t.Int(0)
     notice = t.Instance(Notice, allow_none=True)
 
     def show(self, series_uid: str, slice_index: int, box: Box | None = None, *, search: bool = True) -> None:

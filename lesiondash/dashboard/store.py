@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterable
@@ -17,7 +18,9 @@ from lesiondash.errors import CollectionError, LesionDashError
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.images.dicom import Rejected, load_dicom, series_uid_hash
 from lesiondash.images.followups import lesion_numbers
+from lesiondash.paths import added_dir, annotations_dir
 from lesiondash.records import Box, Lesion, Series
+from lesiondash.retrieval.added import AddedLesions
 from lesiondash.retrieval.gallery import Gallery
 
 if TYPE_CHECKING:
@@ -59,22 +62,35 @@ class Store:
 
     def __init__(self, root: Path, gallery_folder: Path, encoder_path: Path, *, partial: bool = False) -> None:
         self.scans: dict[str, Scan] = {}
-        self.annotations = AnnotationStore()
+        self.annotations = AnnotationStore(annotations_dir())
         self.collection, self.partial = DeepLesion(root, partial=partial), partial
-        self.gallery = Gallery.open(self.collection, gallery_folder)
+        self._own = Gallery.open(self.collection, gallery_folder)
+        self.added = AddedLesions(added_dir(root))
+        self.join_added()
         self.cases = _read_cases(root, self.collection)
-        self.by_id = {lesion.lesion_id: lesion for lesion in self.gallery.lesions}
-        self.row_of = {lesion.lesion_id: row for row, lesion in enumerate(self.gallery.lesions)}
         self.filtered_folder = gallery_folder / "filtered"
         self._encoder_path = encoder_path
         self._encoder: Encoder | LesionDashError | None = None
         self._warming: threading.Thread | None = None
+        self._warming_up = threading.Lock()
+
+    def join_added(self) -> None:
+        """Put the added lesions below those of the collection, as they are now."""
+        self.gallery = self._own.joined(self.added.of_encoder(self._own.encoder_fingerprint))
+        self.by_id = {lesion.lesion_id: lesion for lesion in self.gallery.lesions}
+        self.row_of = {lesion.lesion_id: row for row, lesion in enumerate(self.gallery.lesions)}
+        self.__dict__.pop("_lesion_numbers", None)
+
+    def images_of(self, lesion: Lesion) -> DeepLesion | AddedLesions:
+        """Return what holds the slices of a lesion: the collection, or what was added to it."""
+        return self.added if lesion.series_id in self.added else self.collection
 
     def warm_up(self) -> None:
         """Start loading torch and the encoder behind the page's back, after its first paint."""
-        if self._warming is None:
-            self._warming = threading.Thread(target=self._load_encoder, daemon=True)
-            self._warming.start()
+        with self._warming_up:  # nobody may join a thread that is not started
+            if self._warming is None:
+                self._warming = threading.Thread(target=self._load_encoder, daemon=True)
+                self._warming.start()
 
     @property
     def encoder(self) -> Encoder:
@@ -125,6 +141,7 @@ class Store:
             if series.uid in self.scans:
                 scan = Scan(series, self.scans[series.uid].title, *_ties(scan))
             self.scans[series.uid] = scan
+            self.annotations.know(series)
             scans.append(scan)
         return scans
 
@@ -133,13 +150,51 @@ class Store:
         lesion = self.by_id[lesion_id]
         uid = f"lesion {lesion_id}"
         if uid not in self.scans:
-            series = self.collection.series(lesion.series_id, lesion)
-            first = lesion.slice_index - _key_offset(self.collection, lesion, len(series))
+            images = self.images_of(lesion)
+            series = images.series(lesion.series_id, lesion)
+            first = lesion.slice_index - _key_offset(images, lesion, len(series))
             series = Series(uid, series.description, series.modality, series.hu, series.spacing_mm, series.positions_mm)
             title = f"Patient {lesion.patient_id} · {lesion.type}"
             self.scans[uid] = Scan(series, title, lesion.series_id, first, lesion.patient_id)
+            self.annotations.know(series)
         scan = self.scans[uid]
         return scan, lesion.slice_index - scan.first_slice_index
+
+    def add_lesion(
+        self,
+        scan: Scan,
+        slice_index: int,
+        box: Box,
+        kind: str,
+        *,
+        diameters_mm: tuple[float, float] | None = None,
+        annotation_id: str = "",
+    ) -> Lesion:
+        """Add a lesion of a scan to the collection; the next search finds it. A scan of nobody known is a new patient.
+
+        Raises what the encoder, the box or the disk says against it; then nothing was added.
+        """
+        source = scan.series.source
+        study = hashlib.sha256((source.study_uid if source else scan.uid).encode()).hexdigest()[:8]
+        known = next((item for item in self._own.lesions if item.series_id == scan.collection_series_id), None)
+        lesion = self.added.add(
+            scan.series,
+            slice_index,
+            box,
+            self.encoder,
+            type=kind,
+            patient_id=scan.patient_id or f"new-{study}",
+            study_id=known.study_id if known else f"new-{study}",
+            diameters_mm=diameters_mm,
+            origin=(scan.uid, annotation_id),
+        ).lesion
+        self.join_added()
+        return lesion
+
+    def remove_lesion(self, lesion_id: str) -> None:
+        """Take an added lesion out of the collection; raises `CollectionError` for any other."""
+        self.added.remove(lesion_id)
+        self.join_added()
 
     def follow_ups(self, lesion_id: str) -> list[Lesion]:
         """Return the likely annotations of one lesion in all studies, its own among them, in the order of studies."""
@@ -172,7 +227,7 @@ def _ties(scan: Scan) -> tuple[str | None, int, str | None]:
     return scan.collection_series_id, scan.first_slice_index, scan.patient_id
 
 
-def _key_offset(collection: DeepLesion, lesion: Lesion, count: int) -> int:
+def _key_offset(collection: DeepLesion | AddedLesions, lesion: Lesion, count: int) -> int:
     """How many slices of the lesion's contiguous run lie below its key slice."""
     present = set(collection.slice_indices(lesion.series_id))
     offset = 0

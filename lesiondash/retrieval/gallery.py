@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,9 @@ from lesiondash.images.collection import collect_crops, collect_stacks
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.classifier import LesionClassifier
 from lesiondash.records import UNLABELLED, Lesion
-from lesiondash.retrieval.index import Index
-from lesiondash.retrieval.projection import project
+from lesiondash.retrieval.added import Added
+from lesiondash.retrieval.index import Index, check_encoder
+from lesiondash.retrieval.projection import place, project
 
 if TYPE_CHECKING:
     from lesiondash.learning.encoder import Encoder
@@ -92,6 +94,28 @@ class Gallery:
             xy=np.load(folder / "xy.npy"),
             encoder_fingerprint=str(header["encoder_fingerprint"]),
             classifier=LesionClassifier.load(folder / CLASSIFIER) if (folder / CLASSIFIER).is_file() else None,
+        )
+
+    def joined(self, added: Sequence[Added]) -> Gallery:
+        """Return this gallery with added lesions below its own; it itself stays as it is.
+
+        Each lies on the map where a query like it would. Raises `SearchError` for vectors of another encoder.
+        """
+        if not added:
+            return self
+        lesions = [one.lesion for one in added]
+        for one in added:
+            check_encoder(self.index.encoder, one.encoder)
+        index = copy(self.index)  # what an index holds is never changed, only exchanged: a shallow copy is its own
+        index.add(np.stack([one.vector for one in added]), columns(lesions))
+        places = [place(self.index.similarities(one.vector), self.xy) for one in added]
+        return replace(
+            self,
+            lesions=(*self.lesions, *lesions),
+            index=index,
+            crops=np.concatenate([self.crops, [one.crop for one in added]]),
+            vectors=index.vectors,
+            xy=np.concatenate([self.xy, np.array(places, np.float32)]),
         )
 
 

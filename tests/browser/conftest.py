@@ -8,7 +8,8 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,17 +45,26 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def site(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def serve() -> Callable[[Path, Path], AbstractContextManager[Site]]:
+    """How a voila is started: with a data folder, and a log file, beside which annotations are kept."""
+    return _serve
+
+
+@contextmanager
+def _serve(data: Path, log: Path) -> Iterator[Site]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("voila") / "voila.log"
     culling = ["--MappingKernelManager.cull_idle_timeout=4", "--MappingKernelManager.cull_interval=1"]
     with log.open("w") as output:
         server = subprocess.Popen(
             [*server_command(port), *culling],
             cwd=CHECKOUT,
-            env={**os.environ, "LESIONDASH_DATA": str(demonstration)},
+            env={
+                **os.environ,
+                "LESIONDASH_DATA": str(data),
+                "LESIONDASH_ANNOTATIONS": str(log.parent / "annotations"),
+            },
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -68,6 +78,16 @@ def site(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield Site(url, server.pid, log)
         server.terminate()
         server.wait(20)
+
+
+@pytest.fixture(scope="session")
+def site(
+    serve: Callable[[Path, Path], AbstractContextManager[Site]],
+    demonstration: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    with serve(demonstration, tmp_path_factory.mktemp("voila") / "voila.log") as started:
+        yield started
 
 
 @dataclass

@@ -44,6 +44,7 @@ class MapPanel:
         self.figure: Any = None
         self._rows: list[np.ndarray] = []
         state.observe(self._mark, ["hits", "query_xy"])
+        state.observe(self._follow_collection, "collection_version")
 
     @tells_errors
     def draw(self) -> None:
@@ -51,27 +52,20 @@ class MapPanel:
         if self.figure is not None:
             return
         go = import_plotly()
-        gallery = self.store.gallery
-        types = np.array([lesion.type for lesion in gallery.lesions])
-        points = go.Scattergl if len(types) >= WEBGL_FROM else go.Scatter
+        points = go.Scattergl if len(self.store.gallery.lesions) >= WEBGL_FROM else go.Scatter
         figure = go.FigureWidget(layout=_layout())
-        for name, (colour, symbol) in STYLE.items():
-            rows = np.flatnonzero(types == name)
-            if not len(rows):
-                continue
+        self._rows = self._rows_by_type()
+        for (name, (colour, symbol)), rows in zip(STYLE.items(), self._rows, strict=True):
             figure.add_trace(
                 points(
-                    x=gallery.xy[rows, 0],
-                    y=gallery.xy[rows, 1],
+                    **self._points(rows),
                     mode="markers",
                     name=name,
                     marker={"color": colour, "symbol": symbol, "size": 6, "opacity": 0.75},
                     unselected={"marker": {"opacity": 0.15}},
-                    text=[self._label(row) for row in rows],
                     hoverinfo="text",
                 )
             )
-            self._rows.append(rows)
             figure.data[-1].on_selection(self._select)
             figure.data[-1].on_deselect(self._deselect)
         figure.add_trace(
@@ -90,6 +84,28 @@ class MapPanel:
         )
         self.figure = figure
         self.widget.children = (figure,)
+        self._mark(None)
+
+    def _rows_by_type(self) -> list[np.ndarray]:
+        types = np.array([lesion.type for lesion in self.store.gallery.lesions])
+        return [np.flatnonzero(types == name) for name in STYLE]
+
+    def _points(self, rows: np.ndarray) -> dict[str, Any]:
+        """Return where lesions lie and what they are; a type that has none is not in the legend."""
+        xy = self.store.gallery.xy
+        text = [self._label(row) for row in rows]
+        return {"x": xy[rows, 0], "y": xy[rows, 1], "text": text, "showlegend": bool(len(rows))}
+
+    @tells_errors
+    def _follow_collection(self, _: Any) -> None:
+        """Draw the points anew where lesions were added or removed; the collection's own stay where they are."""
+        if self.figure is None:
+            return
+        before, self._rows = self._rows, self._rows_by_type()
+        with self.figure.batch_update():
+            for trace, old, rows in zip(self.figure.data, before, self._rows, strict=False):
+                if not np.array_equal(old, rows):
+                    trace.update(selectedpoints=None, **self._points(rows))
         self._mark(None)
 
     def _label(self, row: int) -> str:

@@ -68,7 +68,8 @@ class MetricsPanel:
             vectors = self.store.gallery.vectors[rows]
             scores = evaluate(vectors, lesions, scopes=tuple(TITLES))
             shown = [self._scope(scope, scores[scope]) for scope in TITLES if scores[scope].queries]
-            others = [item for item in self.store.gallery.lesions if item.split != "test"]
+            # Of the collection alone: what people add to it, of whichever patient, trains nothing.
+            others = [item for item in self.store.collection.lesions if item.split != "test"]
             held = guards(vectors, lesions, others)
             broken = [f"Do not trust these scores: {g.name} does not hold ({g.found})." for g in held if not g.passed]
             with self.widget.hold_sync():

@@ -56,6 +56,7 @@ class SearchPanel:
         state.observe(self._follow_region, "region")
         state.observe(self._follow_window, "window")
         state.observe(self._follow_selection, "selection")
+        state.observe(self._follow_collection, "collection_version")
 
     def act(self, message: dict[str, Any]) -> None:
         """Carry out what a hand did on the tiles."""
@@ -197,7 +198,8 @@ class SearchPanel:
             self.widget.why = {}
             return
         encoder = self.store.encoder
-        other = collect_stacks(self.store.collection, [self.store.by_id[lesion_id]], encoder.architecture.slices)[0]
+        lesion = self.store.by_id[lesion_id]
+        other = collect_stacks(self.store.images_of(lesion), [lesion], encoder.architecture.slices)[0]
         found = agreement(encoder, self._crops, other)
         self.widget.why = {
             "lesion_id": lesion_id,
@@ -292,6 +294,16 @@ class SearchPanel:
     def _follow_region(self, change: Any) -> None:
         if change.new is not None and change.new.search:
             self.search(change.new)
+
+    @tells_errors
+    def _follow_collection(self, _: Any) -> None:
+        """Search again when lesions were added or removed; a steering by one that is gone ends."""
+        self._records, self._rankings = {}, Rankings(self.store.gallery.index)
+        self.state.hits = ()  # their rows are of the collection as it was
+        if not set(self._feedback.liked) | set(self._feedback.disliked) <= set(self.store.row_of):
+            self._feedback, self.widget.feedback = Feedback(), {}
+        if self._vector is not None:
+            self._rank()
 
     def _follow_window(self, _: Any) -> None:
         self.widget.window = [self.state.window.center_hu, self.state.window.width_hu]

@@ -1,5 +1,6 @@
 """The page's own small widgets: traits and one message handler each, with JavaScript and CSS as files beside them."""
 
+from lesiondash.dashboard.widgets.annotations import Annotations
 from lesiondash.dashboard.widgets.dropzone import DropZone
 from lesiondash.dashboard.widgets.many import Many
 from lesiondash.dashboard.widgets.metrics import Metrics
@@ -11,4 +12,16 @@ from lesiondash.dashboard.widgets.train import Train
 from lesiondash.dashboard.widgets.tuner import Tuner
 from lesiondash.dashboard.widgets.viewer import Viewer
 
-__all__ = ["DropZone", "Many", "Metrics", "Sensitivity", "Suggest", "Tiles", "TopBar", "Train", "Tuner", "Viewer"]
+__all__ = [
+    "Annotations",
+    "DropZone",
+    "Many",
+    "Metrics",
+    "Sensitivity",
+    "Suggest",
+    "Tiles",
+    "TopBar",
+    "Train",
+    "Tuner",
+    "Viewer",
+]
