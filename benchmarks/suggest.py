@@ -3,8 +3,8 @@
     python benchmarks/suggest.py
 
 DeepLesion: 50 key slices of all eight types in 8 bits (16 HU a level) with 51 boxes, and every slice of 6 sub-volumes
-with 20 pixels or more of a lesion's mask (windowed in 8 bits). LIDC: the central slice of each nodule, 64 × 64 pixels, a
-mask where two readers or more drew it; there the whole picture counts as body. Found: the middle of a suggestion lies in
+with 20 pixels or more of a lesion's mask (windowed in 8 bits). LIDC: the central slice of each nodule, 64 × 64 pixels,
+masked where two readers or more drew it; there the whole picture counts as body. Found: the middle of a suggestion is in
 the lesion's box; in brackets, its box overlaps it by IoU .3 or more. Peers are scikit-image's blob_log and blob_dog on
 the same windowed picture within the same mask, strongest first, and boxes of our sizes thrown at random on the mask.
 Settings were chosen by looking at the 50 key slices; masks and nodules had no part in that.
@@ -102,10 +102,8 @@ def blobs(detect: Callable[..., np.ndarray]) -> Callable[[Picture], list[Edges]]
         # They come in no order of strength: the contrast of a blob's disc to its surroundings puts them in one.
         strength = [abs(_contrast(image, *blob)) for blob in found]
         half = 1.5
-        return [
-            (x - half * s, y - half * s, x + half * s, y + half * s)
-            for y, x, s in found[np.argsort(strength)[::-1]][: max(KS)]
-        ]
+        best = found[np.argsort(strength)[::-1]][: max(KS)]
+        return [(x - half * s, y - half * s, x + half * s, y + half * s) for y, x, s in best]
 
     return answer
 
