@@ -4,8 +4,8 @@
 
 DeepLesion: 50 key slices of all eight types in 8 bits (16 HU a level) with 51 boxes, and every slice of 6 sub-volumes
 with 20 pixels or more of a lesion's mask (windowed in 8 bits). LIDC: the central slice of each nodule, 64 × 64 pixels,
-masked where two readers or more drew it; there the whole picture counts as body. Found: the middle of a suggestion is in
-the lesion's box; in brackets, its box overlaps it by IoU .3 or more. Peers are scikit-image's blob_log and blob_dog on
+masked where two readers or more drew it; there the whole picture counts as body. Found: a suggestion's middle is in the
+lesion's box; in brackets, its box overlaps it by IoU .3 or more. Peers are scikit-image's blob_log and blob_dog on
 the same windowed picture within the same mask, strongest first, and boxes of our sizes thrown at random on the mask.
 Settings were chosen by looking at the 50 key slices; masks and nodules had no part in that.
 """
