@@ -149,7 +149,7 @@ def _read_zip(found: Found, file: Any, watch: Watch, sorter: Sorter, rejected: l
 
 def _read_candidate(candidate: Candidate, watch: Watch, sorter: Sorter, rejected: list[Rejected]) -> None:
     """Read a file, whole or not at all."""
-    mark = sorter.mark()
+    mark, watch.current = sorter.mark(), candidate.size
     try:
         with candidate.open() as file:
             for one in read_slices(candidate.name, file, watch):

@@ -42,6 +42,7 @@ class Header:
 
     def __init__(self, dataset: Dataset, meter: Meter) -> None:
         self.dataset, self._meter = dataset, meter
+        self._values: dict[int, Any] = {}
 
     def has(self, keyword: str) -> bool:
         """Whether an element is there, even an empty one."""
@@ -49,6 +50,11 @@ class Header:
 
     def value(self, tag: int, longest: int = _VALUE_BYTES) -> Any:
         """Return an element's value as pydicom converts it, or None."""
+        if tag not in self._values:
+            self._values[tag] = self._converted(tag, longest)
+        return self._values[tag]
+
+    def _converted(self, tag: int, longest: int) -> Any:
         raw = self.dataset.get_item(tag, keep_deferred=True)
         if raw is None:
             return None

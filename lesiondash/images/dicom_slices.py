@@ -136,6 +136,8 @@ def _slices(name: str, parsed: Parsed, modality: str, watch: Watch) -> Iterator[
     first_notes = tuple(note for note in (burned_in, spacing_note) if note)
     means: dict[int, Meaning] = {}
     for number, stored in enumerate(frames_of(parsed, layout, watch)):
+        if number:
+            watch.within(number / layout.frames)
         own = per_frame[number] if number < len(per_frame) else None
         groups = [group for group in (own, shared) if group is not None]
         transform = _group(groups, "PixelValueTransformationSequence", header)

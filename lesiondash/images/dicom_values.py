@@ -110,7 +110,7 @@ def to_values(
         values = table[np.clip(stored.astype(np.int64) - first, 0, len(table) - 1)].astype(np.int64)
     else:
         values = _rescaled(stored, meaning.slope, meaning.intercept)
-    if not np.all(np.isfinite(values)):
+    if values.dtype.kind == "f" and not np.all(np.isfinite(values)):
         lowest = AIR_HU if meaning.unit == "HU" else 0
         values = np.nan_to_num(values, nan=lowest, posinf=lowest, neginf=lowest)
     if padding is not None:
@@ -119,6 +119,8 @@ def to_values(
 
 
 def _smallest(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if values.dtype == np.int16:
+        return values
     limits = np.iinfo(np.int16)
     fits = values.min() >= limits.min and values.max() <= limits.max
     whole = values.dtype.kind in "iu" or (fits and bool(np.array_equal(np.rint(values), values)))
@@ -185,6 +187,11 @@ def _rescaled(stored: npt.NDArray[Any], slope: float, intercept: float) -> npt.N
     """Return slope × stored + intercept, in whole numbers where that is exact: it is several times faster."""
     small = stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2 and abs(slope) < 2**14
     if small and slope.is_integer() and intercept.is_integer() and abs(intercept) < 2**30:
+        ends = [slope * int(end) + intercept for end in (stored.min(), stored.max())]
+        limits = np.iinfo(np.int16)
+        if limits.min <= min(*ends, intercept) and max(*ends, intercept) <= limits.max:
+            # modulo 2**16 all along, and what comes out fits
+            return np.asarray(stored.astype(np.int16) * np.int16(slope) + np.int16(intercept))
         return stored.astype(np.int32) * np.int32(slope) + np.int32(intercept)
     return np.asarray(stored * np.float64(slope) + intercept)
 

@@ -26,6 +26,8 @@ class Watch:
         self.limits = limits
         self._progress, self._stop = progress, stop
         self._done = self._total = self._decoded = 0
+        self.current = 0
+        """Bytes of the file that is being read."""
 
     def expect(self, count: int) -> None:
         """Add bytes that are still to be read."""
@@ -35,8 +37,16 @@ class Watch:
         """Add bytes that were read, and tell."""
         self._done += count
         self.check()
+        self._tell(self._done)
+
+    def within(self, share: float) -> None:
+        """Tell how far the file is that is being read, 0 to 1."""
+        self.check()
+        self._tell(self._done + int(share * self.current))
+
+    def _tell(self, done: int) -> None:
         if self._progress is not None:
-            self._progress(min(self._done, self._total), self._total)
+            self._progress(min(done, self._total), self._total)
 
     def check(self) -> None:
         """Raise `ScanStopped` if somebody asked for it."""
