@@ -22,7 +22,9 @@ EXPECTED: dict[str, dict[str, Any]] = (
     json.loads((REAL / "expected.json").read_text()) if (REAL / "expected.json").is_file() else {}
 )
 READABLE = [
-    name for name, facts in EXPECTED.items() if "shape" in facts or "Process" in name  # the latter gdcm decodes alone
+    name
+    for name, facts in EXPECTED.items()
+    if "shape" in facts or "Process" in name  # the latter gdcm decodes alone
 ]
 
 
