@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import multiprocessing
 import os
 import random
@@ -11,6 +12,7 @@ import signal
 import struct
 import sys
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -52,11 +54,8 @@ def relengthened(rng: random.Random, whole: bytes, _: bytes) -> bytes:
     """Lengths of elements changed: to nothing, to too much, to undefined."""
     content = bytearray(whole)
     for _ in range(rng.choice((1, 1, 2, 5))):
-        places = [
-            at
-            for at in (rng.randrange(132, min(len(content), 8192) - 8) for _ in range(64))
-            if _is_element(content, at)
-        ]
+        guesses = [rng.randrange(132, min(len(content), 8192) - 8) for _ in range(64)]
+        places = [at for at in guesses if _is_element(content, at)]
         at = rng.choice(places) if places else rng.randrange(len(content) - 12)
         value = rng.choice((0, 1, 7, 0xFFFF, 0xFFFFFFFF, 0x7FFFFFFF, rng.randrange(2**16), rng.randrange(2**32)))
         if rng.random() < 0.5:
@@ -92,16 +91,23 @@ def resized(rng: random.Random, whole: bytes, _: bytes) -> bytes:
 MUTATIONS: tuple[Mutation, ...] = (flipped, cut, spliced, relengthened, edged, resized)
 
 
+def zipped(files: list[bytes]) -> bytes:
+    """Some of the files as a zip."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, file in enumerate(files):
+            archive.writestr(f"folder/{number}.dcm", file)
+    return content.getvalue()
+
+
 def cases(files: list[bytes], count: int, seed: int) -> Iterator[tuple[str, bytes]]:
     """Yield a name and the content of each case; the same ones for the same seed."""
     rng = random.Random(seed)
     for number in range(count):
         mutation, which = MUTATIONS[number % len(MUTATIONS)], rng.randrange(len(files))
         content = mutation(rng, files[which], rng.choice(files))
-        if rng.random() < 0.2:
-            content = (
-                rng.choice(MUTATIONS)(rng, content or b"\0" * 256, rng.choice(files)) if len(content) > 300 else content
-            )
+        if rng.random() < 0.2 and len(content) > 300:
+            content = rng.choice(MUTATIONS)(rng, content, rng.choice(files))
         yield f"case {number}, {mutation.__name__}, file {which}", content
 
 
@@ -124,10 +130,8 @@ def read_one(content: bytes) -> str:
 def worker(pipe: Connection) -> None:
     """Read what the pipe brings, within the limit of memory."""
     read_one(b"DICM")  # what is imported once does not count
-    held = (
-        int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 0
-    )
-    if held:
+    if sys.platform == "linux":
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY_BYTES, held + MEMORY_BYTES))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders written in C complain there
     pipe.send("ready")
@@ -198,9 +202,13 @@ def main() -> None:
     print(describe())
     paths = sorted(path for path in FILES.rglob("*") if path.suffix.lower() == ".dcm")
     files = [path.read_bytes() for path in paths if path.stat().st_size <= given.largest]
+    small = sorted(files, key=len)[:12]
+    files += [zipped(small[k : k + 3]) for k in range(0, 12, 3)]
     start = time.perf_counter()
     counts, slowest, failures = run(files, given.cases, given.seed, given.keep)
-    print(f"{given.cases:,} cases of {len(files)} real files, seed {given.seed}, {time.perf_counter() - start:.0f} s")
+    print(
+        f"{given.cases:,} cases of {len(files)} real files and zips of them, seed {given.seed}, {time.perf_counter() - start:.0f} s"
+    )
     for outcome, count in counts.most_common():
         print(f"{outcome:24} {count:7,}")
     print(f"slowest {slowest:.2f} s of {LIMIT_S:g} s allowed; memory {MEMORY_BYTES / 2**20:g} MiB a case")

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any, BinaryIO
 
-import numpy as np
 import numpy.typing as npt
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
@@ -21,6 +20,7 @@ from lesiondash.images.dicom_files import WHOLE_BYTES, Section
 from lesiondash.images.dicom_header import Header, Parsed, PixelPlace
 from lesiondash.images.dicom_kinds import syntax_text
 from lesiondash.images.dicom_watch import Unreadable, Watch
+from lesiondash.images.gdcm_process import GDCM, SEQUENTIAL_12_BIT
 from lesiondash.images.limits import bytes_text, raise_it
 
 _JPEG_12_BIT = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55")
@@ -177,15 +177,15 @@ def _compressed(parsed: Parsed, layout: PixelFormat, watch: Watch) -> Iterator[n
     plugin = _plugin(syntax, layout)
     length = _length_of_fragments(parsed.file, place.start, layout.frames, watch)
     buffer = _part(parsed.file, place.start, length)
-    decoder = get_decoder(syntax) if plugin != "gdcm 12 bit" else None
+    decoder = get_decoder(syntax) if plugin != "gdcm" else None
+    named = SEQUENTIAL_12_BIT if syntax in _JPEG_12_BIT else str(syntax)
     one = replace(layout, frames=1)
     for frame in generate_frames(buffer, number_of_frames=layout.frames):
         check_frame(frame, layout.rows, layout.columns, layout.frame_bytes, is_rle=syntax == _RLE)
         if decoder is None:
-            yield _gdcm_12_bit(frame, layout)
+            yield GDCM.decode(frame, named, _options(one, place))
             continue
-        encapsulated = struct.pack("<HHLHHL", 0xFFFE, 0xE000, 0, 0xFFFE, 0xE000, len(frame)) + frame
-        values, _ = decoder.as_array(encapsulated, decoding_plugin=plugin, **_options(one, place))
+        values, _ = decoder.as_array(encapsulate([frame]), decoding_plugin=plugin, **_options(one, place))
         yield values
 
 
@@ -212,9 +212,9 @@ def _length_of_fragments(file: BinaryIO, start: int, frames: int, watch: Watch) 
 def _plugin(syntax: UID, layout: PixelFormat) -> str:
     """Return the decoder for a transfer syntax; raises `Unreadable` with what to install where there is none."""
     if syntax in _JPEG_12_BIT and layout.bits_stored > 8:
-        if find_spec("gdcm") is None:
+        if find_spec("gdcm") is None or layout.samples != 1 or layout.bits_allocated != 16:
             raise Unreadable(_undecodable(syntax, "gdcm"))
-        return "gdcm 12 bit"
+        return "gdcm"
     if syntax in ("1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55"):
         raise Unreadable(_undecodable(syntax))
     try:
@@ -235,28 +235,3 @@ def _undecodable(syntax: UID, plugin: str | None = None) -> str:
     if plugin is not None:
         return f"{words}; install what decodes it: pip install {_PACKAGES[plugin]}"
     return f"{words}; export it uncompressed"
-
-
-def _gdcm_12_bit(frame: bytes, layout: PixelFormat) -> npt.NDArray[Any]:
-    """Decode JPEG of 12 bits with gdcm, which decodes every process under the name of the sequential one."""
-    import gdcm  # type: ignore[import-untyped]
-
-    fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(frame)
-    fragments = gdcm.SequenceOfFragments.New()
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((layout.columns, layout.rows, 1))
-    image.SetDataElement(element)
-    grey = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(_JPEG_12_BIT[0])))
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, layout.bits_stored, layout.bits_stored - 1, int(layout.signed)))
-    decoded = image.GetBuffer()
-    if decoded is None or layout.samples != 1:
-        raise ValueError("not decoded")
-    values = np.frombuffer(decoded.encode("utf-8", "surrogateescape"), "<i2" if layout.signed else "<u2")
-    return values.reshape(layout.rows, layout.columns)
