@@ -206,9 +206,8 @@ def main() -> None:
     files += [zipped(small[k : k + 3]) for k in range(0, 12, 3)]
     start = time.perf_counter()
     counts, slowest, failures = run(files, given.cases, given.seed, given.keep)
-    print(
-        f"{given.cases:,} cases of {len(files)} real files and zips of them, seed {given.seed}, {time.perf_counter() - start:.0f} s"
-    )
+    seconds = time.perf_counter() - start
+    print(f"{given.cases:,} cases of {len(files)} real files and zips of them, seed {given.seed}, {seconds:.0f} s")
     for outcome, count in counts.most_common():
         print(f"{outcome:24} {count:7,}")
     print(f"slowest {slowest:.2f} s of {LIMIT_S:g} s allowed; memory {MEMORY_BYTES / 2**20:g} MiB a case")

@@ -159,8 +159,12 @@ def _native(parsed: Parsed, layout: PixelFormat) -> Iterator[npt.NDArray[Any]]:
         raise Unreadable(CUT_SHORT)
     pixels = _part(parsed.file, place.start, min(length, needed + needed % 2))
     decoder = get_decoder(parsed.syntax)
-    for frame, _ in decoder.iter_array(pixels, **_options(layout, place)):
-        yield frame
+    # rare: the values lie in the upper bits of their words; pydicom takes them to lie in the lower ones
+    shift = layout.high_bit + 1 - layout.bits_stored
+    shift = shift if 0 < shift <= layout.bits_allocated - layout.bits_stored else 0
+    whole = replace(layout, bits_stored=layout.bits_stored + shift)
+    for frame, _ in decoder.iter_array(pixels, **_options(whole, place)):
+        yield frame >> shift if shift else frame
 
 
 def _part(file: BinaryIO, start: int, length: int) -> BinaryIO:

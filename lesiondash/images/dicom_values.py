@@ -14,6 +14,8 @@ from lesiondash.images.dicom_pixels import PixelFormat
 
 AIR_HU = -1024
 _HU_TYPES = ("HU", "HU_MOD")
+_OTHER_TYPES = ("OD", "MGML", "Z_EFF", "ED", "EDW", "PCT")
+"""Defined terms of Rescale Type (PS3.3 C.11.1.1.2) that are no HU; any other word may still mean them."""
 _HU_CODES = ("[hnsf'u]", "hu", "hounsfield unit")
 _LUMINANCE = (0.299, 0.587, 0.114)
 _NO_RESCALE = "The files give no rescale slope and intercept; their values are taken as HU."
@@ -46,7 +48,7 @@ def meaning_of(header: Header, transform: Header, shared: Header | None, modalit
         notes.append(_NO_RESCALE)
     measured = _measured_in(header, shared)
     unit: Unit = "HU" if is_ct else "values"
-    if is_ct and (measured is not None or kind not in (*_HU_TYPES, "US", "")):
+    if is_ct and (measured is not None or kind in _OTHER_TYPES):
         unit = "values"
         notes.append("The files say that their values are another measure than HU.")
     elif is_ct and kind not in _HU_TYPES:
@@ -100,7 +102,6 @@ def to_values(
         )
     if layout.photometric == "PALETTE COLOR":
         return _palette_grey(stored, header), ("The images are in false colours; their brightness is shown.",)
-    stored = _stored_bits(stored, header, layout, notes)
     padding = _padding(stored, header)
     if layout.photometric == "MONOCHROME1" and meaning.unit != "HU":
         stored = _inverted(stored, layout)
@@ -128,33 +129,6 @@ def _smallest(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values.astype(np.int16)
     largest = float(np.finfo(np.float32).max)
     return np.asarray(np.clip(values, -largest, largest), dtype=np.float32)
-
-
-def _stored_bits(stored: npt.NDArray[Any], header: Header, layout: PixelFormat, notes: list[str]) -> npt.NDArray[Any]:
-    """Take what lies in the other bits of a word out of the values: overlays, a shift, a sign that was not extended."""
-    if stored.dtype.kind not in "iu" or layout.bits_stored >= layout.bits_allocated:
-        return stored
-    word = stored.dtype.itemsize * 8
-    shift = layout.high_bit + 1 - layout.bits_stored
-    overlaid = _has_overlay_bits(header)
-    top = 1 << (layout.bits_stored - 1)
-    unextended = layout.signed and int(stored.min()) >= 0 and top <= int(stored.max()) < 2 * top
-    if not (0 < shift <= layout.bits_allocated - layout.bits_stored or overlaid or unextended):
-        return stored
-    left = word - layout.bits_stored - max(shift, 0)
-    if left < 0:
-        return stored
-    notes.append("The pixels use a part of their bits only; the rest was taken away.")
-    return np.asarray((stored << left) >> (word - layout.bits_stored))
-
-
-def _has_overlay_bits(header: Header) -> bool:
-    """Whether an overlay lies in the unused bits of the pixels (retired, PS3.3-2004 C.9.2)."""
-    for group in range(0x6000, 0x6020, 2):
-        position, allocated = header.value(group << 16 | 0x0102), header.value(group << 16 | 0x0100)
-        if isinstance(position, int) and position > 0 and isinstance(allocated, int) and allocated > 1:
-            return True
-    return False
 
 
 def _inverted(stored: npt.NDArray[Any], layout: PixelFormat) -> npt.NDArray[Any]:

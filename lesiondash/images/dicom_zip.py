@@ -44,12 +44,14 @@ def members(archive_file: BinaryIO, watch: Watch, so_far: Unpacked, depth: int =
     """
     try:
         with zipfile.ZipFile(archive_file) as archive:
-            listed = [member for member in archive.infolist() if not member.is_dir()]
+            listed = [member for member in archive.infolist() if member.filename and not member.is_dir()]
             _check_table(listed, archive_file.seek(0, io.SEEK_END), watch, so_far)
             watch.expect(sum(member.file_size for member in listed))
             for member in sorted(listed, key=lambda member: member.filename):
                 yield from _member(archive, member, watch, so_far, depth)
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError, RuntimeError):
+    except (Refused, LesionDashError, MemoryError, GeneratorExit):
+        raise
+    except Exception:  # a damaged table of contents makes zipfile trip over anything
         raise Refused("is a damaged zip; copy it again from its source") from None
 
 

@@ -29,7 +29,7 @@ class Limits:
     max_zip_ratio: int = 200
     max_zip_depth: int = 3
     max_folder_depth: int = 32
-    max_elements: int = 200_000
+    max_elements: int = 100_000
     max_header_bytes: int = GIB // 4
     max_frames: int = 20_000
     max_frame_px: int = 2**26
