@@ -16,11 +16,11 @@ from pydicom.uid import UID
 
 from lesiondash.errors import LesionDashError
 from lesiondash.images.codestreams import check_frame
+from lesiondash.images.decoder_process import DECODERS, SEQUENTIAL_12_BIT
 from lesiondash.images.dicom_files import WHOLE_BYTES, Section
 from lesiondash.images.dicom_header import Header, Parsed, PixelPlace
 from lesiondash.images.dicom_kinds import syntax_text
 from lesiondash.images.dicom_watch import Unreadable, Watch
-from lesiondash.images.gdcm_process import GDCM, SEQUENTIAL_12_BIT
 from lesiondash.images.limits import bytes_text, raise_it
 
 _JPEG_12_BIT = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55")
@@ -181,16 +181,15 @@ def _compressed(parsed: Parsed, layout: PixelFormat, watch: Watch) -> Iterator[n
     plugin = _plugin(syntax, layout)
     length = _length_of_fragments(parsed.file, place.start, layout.frames, watch)
     buffer = _part(parsed.file, place.start, length)
-    decoder = get_decoder(syntax) if plugin != "gdcm" else None
+    here = get_decoder(syntax) if plugin == "pillow" or syntax == _RLE else None  # these two have proved sound
     named = SEQUENTIAL_12_BIT if syntax in _JPEG_12_BIT else str(syntax)
     one = replace(layout, frames=1)
     for frame in generate_frames(buffer, number_of_frames=layout.frames):
         check_frame(frame, layout.rows, layout.columns, layout.frame_bytes, is_rle=syntax == _RLE)
-        if decoder is None:
-            yield GDCM.decode(frame, named, _options(one, place))
-            continue
-        values, _ = decoder.as_array(encapsulate([frame]), decoding_plugin=plugin, **_options(one, place))
-        yield values
+        if here is None:
+            yield DECODERS.decode(frame, named, plugin, _options(one, place))
+        else:
+            yield here.as_array(encapsulate([frame]), decoding_plugin=plugin, **_options(one, place))[0]
 
 
 def _length_of_fragments(file: BinaryIO, start: int, frames: int, watch: Watch) -> int:

@@ -1,4 +1,4 @@
-"""JPEG lossless and of 12 bits, decoded by gdcm in a process of its own: some damaged frames make gdcm end it."""
+"""Frames decoded by libraries in C, in a process of its own: some damaged frames make one of them hang or end it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-LIMIT_S = 4.0
+LIMIT_S = 3.5
 """For a frame of up to 4 million pixels; larger ones have more."""
 _PX_PER_LIMIT = 4_000_000
 SEQUENTIAL_12_BIT = "1.2.840.10008.1.2.4.51"
 
 
-class GdcmProcess:
+class DecoderProcess:
     """A process that decodes frames as they are sent, one at a time; it is started when the first one comes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def decode(self, frame: bytes, syntax: str, options: dict[str, Any]) -> npt.NDArray[Any]:
-        """Return a frame's values, (y, x) or (y, x, 3); options are those of pydicom's decoders.
+    def decode(self, frame: bytes, syntax: str, plugin: str, options: dict[str, Any]) -> npt.NDArray[Any]:
+        """Return a frame's values, (y, x) or (y, x, 3); plugin and options are those of pydicom's decoders.
 
-        Raises `ValueError` where gdcm cannot decode it, takes too long or ends over it.
+        Raises `ValueError` where the decoder cannot decode it, takes too long or ends over it.
         """
         with self._lock:
             process = self._running()
@@ -39,7 +39,7 @@ class GdcmProcess:
             try:
                 assert process.stdin is not None
                 assert process.stdout is not None
-                _send(process.stdin, {"syntax": syntax, "options": options}, frame)
+                _send(process.stdin, {"syntax": syntax, "plugin": plugin, "options": options}, frame)
                 answer = _receive(process.stdout)
             except OSError:
                 answer = None
@@ -47,10 +47,10 @@ class GdcmProcess:
                 alarm.cancel()
             if answer is None:
                 self.close()
-                raise ValueError("gdcm ended")
+                raise ValueError("the decoder ended")
             facts, content = answer
             if not facts:
-                raise ValueError("gdcm cannot decode it")
+                raise ValueError("it cannot be decoded")
             return np.frombuffer(content, facts["dtype"]).reshape(facts["shape"])
 
     def close(self) -> None:
@@ -67,18 +67,20 @@ class GdcmProcess:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self.close()
-            # what gdcm complains of is for its makers, and may be written into a terminal or log
+            # what decoders complain of is for their makers, not for a terminal or log
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lesiondash.images.gdcm_process"],
+                [sys.executable, "-m", "lesiondash.images.decoder_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
+            assert self._process.stdout is not None
+            _receive(self._process.stdout)  # it is ready: what it has to import takes no time from a frame
         return self._process
 
 
-GDCM = GdcmProcess()
-atexit.register(GDCM.close)
+DECODERS = DecoderProcess()
+atexit.register(DECODERS.close)
 
 
 def _send(pipe: IO[bytes], facts: dict[str, Any], content: bytes) -> None:
@@ -100,22 +102,25 @@ def _receive(pipe: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
 
 def _serve() -> None:
     """Decode what comes on the standard input until it ends."""
+    import pydicom.pixels.decoders.base  # noqa: F401  # before the first frame
+
+    _send(sys.stdout.buffer, {}, b"")
     while (asked := _receive(sys.stdin.buffer)) is not None:
         facts, frame = asked
         try:
-            values = np.ascontiguousarray(_decoded(frame, facts["syntax"], facts["options"]))
+            values = np.ascontiguousarray(_decoded(frame, **facts))
             _send(sys.stdout.buffer, {"dtype": values.dtype.str, "shape": values.shape}, values.tobytes())
         except Exception:  # whatever it is, the frame is not decoded
             _send(sys.stdout.buffer, {}, b"")
 
 
-def _decoded(frame: bytes, syntax: str, options: dict[str, Any]) -> npt.NDArray[Any]:
+def _decoded(frame: bytes, syntax: str, plugin: str, options: dict[str, Any]) -> npt.NDArray[Any]:
     from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
 
-    if syntax == SEQUENTIAL_12_BIT:
+    if syntax == SEQUENTIAL_12_BIT and plugin == "gdcm":
         return _twelve_bit(frame, options)
-    values, _ = get_decoder(syntax).as_array(encapsulate([frame]), decoding_plugin="gdcm", **options)
+    values, _ = get_decoder(syntax).as_array(encapsulate([frame]), decoding_plugin=plugin, **options)
     return values
 
 
