@@ -28,7 +28,7 @@ class Spool:
         self._files: dict[int, _Dropped] = {}
         self._end = 0
 
-    def append(self, number: int, name: str, offset: int, chunk: bytes) -> bool:
+    def append(self, number: int, name: str, offset: int, chunk: bytes | memoryview) -> bool:
         """Add a chunk to a file of the drop; returns whether it is the one that was to come."""
         last = next(reversed(self._files), None)
         if number not in self._files:

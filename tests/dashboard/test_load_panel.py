@@ -41,11 +41,18 @@ def content_of(dataset: FileDataset) -> bytes:
 
 def send(panel: LoadPanel, files: dict[str, bytes], chunk: int = 1500) -> None:
     panel.receive({"type": "begin"}, b"")
-    for number, (name, content) in enumerate(files.items()):
-        for offset in range(0, len(content), chunk):
-            message = {"type": "chunk", "file": number, "name": name, "offset": offset}
-            answer = panel.receive(message, content[offset : offset + chunk])
-            assert answer == {"type": "ack", "file": number}
+    parts = [
+        (
+            {"file": number, "name": name, "offset": at, "length": len(content[at : at + chunk])},
+            content[at : at + chunk],
+        )
+        for number, (name, content) in enumerate(files.items())
+        for at in range(0, len(content), chunk)
+    ]
+    for k in range(0, len(parts), 3):  # a message may hold the end of one file and the beginning of the next
+        some = parts[k : k + 3]
+        message = {"type": "chunk", "parts": [part for part, _ in some]}
+        assert panel.receive(message, memoryview(b"".join(piece for _, piece in some))) == {"type": "ack"}
     panel.receive({"type": "end"}, b"")
 
 

@@ -40,8 +40,11 @@ class LoadPanel:
         state.observe(self._follow_focus, "focus")
 
     @tells_errors
-    def receive(self, message: dict[str, Any], chunk: bytes) -> dict[str, Any] | None:
-        """Answer one message of the drop zone: begin, chunk (acknowledged), end, cancel, show, case."""
+    def receive(self, message: dict[str, Any], chunk: bytes | memoryview) -> dict[str, Any] | None:
+        """Answer one message of the drop zone: begin, chunk (acknowledged), end, cancel, show, case.
+
+        A chunk's parts say of which files it holds which bytes: file, name, offset, length.
+        """
         kind = message.get("type")
         if kind == "begin":
             self.cancel()
@@ -58,13 +61,16 @@ class LoadPanel:
             self.open_case(str(message["name"]))
         return None
 
-    def _append(self, message: dict[str, Any], chunk: bytes) -> dict[str, Any]:
-        """Append to one file of the drop."""
+    def _append(self, message: dict[str, Any], chunk: bytes | memoryview) -> dict[str, Any]:
+        """Append to the files of the drop."""
         if self._spool is None:
             return {"type": "refused"}
-        number = int(message["file"])
         try:
-            kept = self._spool.append(number, str(message["name"]), int(message["offset"]), chunk)
+            kept, at = True, 0
+            for part in message["parts"]:
+                end = at + int(part["length"])
+                piece, at = chunk[at:end], end
+                kept = kept and self._spool.append(int(part["file"]), str(part["name"]), int(part["offset"]), piece)
             words = "The transfer was interrupted; drop the files again."
         except OSError:
             kept, words = False, "There is no room on this machine's disk for these files; drop fewer at a time."
@@ -72,7 +78,7 @@ class LoadPanel:
             self.cancel()
             self.state.say(words, "error")
             return {"type": "refused"}
-        return {"type": "ack", "file": number}
+        return {"type": "ack"}
 
     def cancel(self) -> None:
         """Forget a drop that was not finished, and stop reading one that was."""

@@ -25,12 +25,12 @@ class DropZone(anywidget.AnyWidget):
     rejected = t.List().tag(sync=True)
     reading = t.List().tag(sync=True)
 
-    def __init__(self, receive: Callable[[dict[str, Any], bytes], dict[str, Any] | None], **kwargs: Any) -> None:
+    def __init__(self, receive: Callable[[dict[str, Any], memoryview], dict[str, Any] | None], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._receive = receive
         self.on_msg(self._on_message)
 
     def _on_message(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
-        reply = self._receive(content, bytes(buffers[0]) if buffers else b"")
+        reply = self._receive(content, memoryview(buffers[0]) if buffers else memoryview(b""))
         if reply is not None:
             self.send(reply)

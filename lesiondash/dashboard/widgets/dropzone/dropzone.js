@@ -2,7 +2,7 @@
 const MIB = 1024 * 1024;
 const SMALLEST = MIB / 16, FIRST = MIB / 4, LARGEST = 4 * MIB;
 const QUICK_MS = 400, SLOW_MS = 2000;
-const IN_FLIGHT = 4;
+const IN_FLIGHT = 4, MOST_PARTS = 200;
 
 function element(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -31,6 +31,21 @@ async function droppedFiles(transfer) {
   return (await Promise.all(entries.map(filesOf))).flat();
 }
 
+// What one message carries: a piece of a large file, or many small files, so that messages are few.
+function packet(files, number, offset, size) {
+  const parts = [], pieces = [];
+  let room = size;
+  while (number < files.length && (room > 0 || !parts.length) && parts.length < MOST_PARTS) {
+    const file = files[number], length = Math.min(room, file.size - offset);
+    parts.push({ file: number, name: file.name, offset, length });
+    pieces.push(file.slice(offset, offset + length));
+    room -= length;
+    offset += length;
+    if (offset >= file.size) { number += 1; offset = 0; }
+  }
+  return { parts, content: new Blob(pieces), number, offset };
+}
+
 // Sends files to the kernel, waiting for acknowledgements, so that nothing piles up on the way. Over a slow link the
 // chunks become small, so that the progress moves and a stop is heard.
 function makeSender(model, onProgress) {
@@ -51,19 +66,15 @@ function makeSender(model, onProgress) {
   return {
     stop() { stopped = true; wake(); },
     async send(files) {
-      stopped = false; acknowledged = 0; underway.length = 0;
+      stopped = false; acknowledged = 0; underway.length = 0; chunk = FIRST;
       total = files.reduce((sum, file) => sum + file.size, 0);
       model.send({ type: "begin" });
-      for (const [number, file] of files.entries()) {
-        for (let offset = 0; offset === 0 || offset < file.size;) {
-          const bytes = await file.slice(offset, offset + chunk).arrayBuffer();
-          await until(() => underway.length < IN_FLIGHT);
-          if (stopped) break;
-          underway.push({ size: bytes.byteLength, start: performance.now() });
-          model.send({ type: "chunk", file: number, name: file.name, offset }, undefined, [bytes]);
-          offset += Math.max(1, bytes.byteLength);
-        }
+      for (let next = packet(files, 0, 0, chunk); next.parts.length; next = packet(files, next.number, next.offset, chunk)) {
+        const bytes = await next.content.arrayBuffer();
+        await until(() => underway.length < IN_FLIGHT);
         if (stopped) break;
+        underway.push({ size: bytes.byteLength, start: performance.now() });
+        model.send({ type: "chunk", parts: next.parts }, undefined, [bytes]);
       }
       await until(() => !underway.length);
       model.send({ type: stopped ? "cancel" : "end" });
