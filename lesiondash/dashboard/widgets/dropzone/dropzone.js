@@ -117,7 +117,9 @@ function render({ model, el }) {
     const mb = (bytes) => (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
     status.hidden = false;
     status.dataset.work = verb;
-    text.textContent = `${verb}: ${mb(done)} of ${mb(total)} MB${seconds > 1 && left ? `, about ${left} s left` : ""}`;
+    // what a zip unpacks to says nothing to a hand that dropped it: reading is told in per cent
+    const share = verb === "Reading" ? `${Math.floor(100 * done / total)}\u202f%` : `${mb(done)} of ${mb(total)}\u00a0MB`;
+    text.textContent = `${verb}: ${share}${seconds > 1 && left ? `, about ${left}\u00a0s left` : ""}`;
     if (done) bar.value = total ? Math.min(1, done / total) : 1; else bar.removeAttribute("value");
     stop.setAttribute("aria-label", `Stop ${verb.toLowerCase()}`);
   };
@@ -167,13 +169,24 @@ function render({ model, el }) {
     node.setAttribute("aria-current", String(current));
     return node;
   };
+  // What is unusual about a scan: its first words at once, the rest on opening it; kept open when the list is redrawn.
+  const opened = new Set();
+  const remarks = ({ uid, title, notes }) => {
+    if (!notes.length) return [];
+    const summary = element("summary", { textContent: notes.length > 1 ? `${notes.length} remarks: ${notes[0]}` : notes[0] });
+    summary.setAttribute("aria-label", `Remarks on ${title}`);
+    const details = element("details", { className: "ld-notes", open: opened.has(uid) }, summary,
+      element("ul", {}, ...notes.map((note) => element("li", { textContent: note }))));
+    details.ontoggle = () => { if (details.open) opened.add(uid); else opened.delete(uid); };
+    return [details];
+  };
   const showScans = () => {
     const list = model.get("scans").map((scan) => {
       const canvas = element("canvas");
       drawThumbnail(canvas, scan.thumbnail);
       const label = element("span", {}, scan.title, element("small", { textContent: scan.text }));
-      for (const note of scan.notes) label.append(element("small", { textContent: note }));
-      return item(label, scan.uid === model.get("active"), () => model.send({ type: "show", uid: scan.uid }), canvas);
+      const button = item(label, scan.uid === model.get("active"), () => model.send({ type: "show", uid: scan.uid }), canvas);
+      return element("div", {}, button, ...remarks(scan));
     });
     scans.replaceChildren(...(list.length ? [element("h3", { textContent: "Loaded" }), element("div", { className: "ld-list" }, ...list)] : []));
   };
