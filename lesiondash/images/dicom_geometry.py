@@ -70,7 +70,8 @@ def slice_distance(slices: list[Slice], along_mm: npt.NDArray[np.float64] | None
     for stated in stated_mm if len(slices) > 1 else reversed(stated_mm):
         if stated:
             return stated
-    if slices[0].facts.frame_rate_hz is None:
+    projection = len(slices) == 1 and slices[0].unit != "HU"
+    if slices[0].facts.frame_rate_hz is None and not projection:
         notes.append("The files give no slice distance; 1 mm is assumed.")
     return 1.0
 

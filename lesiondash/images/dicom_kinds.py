@@ -19,7 +19,7 @@ _WITHOUT_IMAGE = {
     "RTSTRUCT": "a set of radiotherapy contours",
     "RTDOSE": "a radiotherapy dose",
     "RTRECORD": "a radiotherapy record",
-    "SEG": "a segmentation (masks)",
+    "SEG": "a segmentation",
     "SR": "a structured report",
     "PR": "a presentation state",
     "KO": "a list of key images",

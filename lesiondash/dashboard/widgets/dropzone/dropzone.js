@@ -171,13 +171,17 @@ function render({ model, el }) {
   };
   // What is unusual about a scan: its first words at once, the rest on opening it; kept open when the list is redrawn.
   const opened = new Set();
-  const remarks = ({ uid, title, notes }) => {
+  const remarks = ({ uid, notes }) => {
     if (!notes.length) return [];
-    const summary = element("summary", { textContent: notes.length > 1 ? `${notes.length} remarks: ${notes[0]}` : notes[0] });
-    summary.setAttribute("aria-label", `Remarks on ${title}`);
-    const details = element("details", { className: "ld-notes", open: opened.has(uid) }, summary,
-      element("ul", {}, ...notes.map((note) => element("li", { textContent: note }))));
-    details.ontoggle = () => { if (details.open) opened.add(uid); else opened.delete(uid); };
+    const summary = element("summary"), list = element("ul", {}, ...notes.map((note) => element("li", { textContent: note })));
+    const details = element("details", { className: "ld-notes", open: opened.has(uid) }, summary, list);
+    const name = () => {
+      const first = notes.length > 1 ? `${notes.length} remarks: ${notes[0]}` : notes[0];
+      summary.textContent = details.open ? "Remarks" : first;
+      summary.title = details.open ? "" : first;
+    };
+    details.ontoggle = () => { if (details.open) opened.add(uid); else opened.delete(uid); name(); };
+    name();
     return [details];
   };
   const showScans = () => {
