@@ -118,19 +118,22 @@ def _checked_scope(scope: str) -> SearchScope:
 
 
 def _read_largest(file: Path) -> Series:
-    """Read the scan, tell what was not read, and return the series with the most slices."""
+    """Read the scan, tell what was not read, and return the CT series with the most slices."""
     from lesiondash.images.dicom import load_dicom
 
     reading = load_dicom([file])
     for item in reading.rejected:
         typer.echo(f"Not read: {item.name} {item.reason}", err=True)
-    series = max(reading.series, key=len)
+    series = max(reading.series, key=lambda one: (one.unit == "HU", len(one)))
     if len(reading.series) > 1:
         typer.echo(f"{len(reading.series)} series found; searching the largest, {series.description}.", err=True)
     return series
 
 
 def _checked_region(series: Series, number: int, box: Box) -> Box:
+    from lesiondash.images.crops import searchable_hu
+
+    searchable_hu(series)
     if not 1 <= number <= len(series):
         raise SearchError(f"There is no slice {number}; this series has slices 1 to {len(series)}.")
     return box.inside(*series.hu.shape[1:])

@@ -6,7 +6,11 @@ class LesionDashError(Exception):
 
 
 class ScanError(LesionDashError):
-    """A file, folder or zip that cannot be read as a CT series."""
+    """A file, folder or zip that cannot be read as a series."""
+
+
+class ScanStopped(ScanError):
+    """A reading that somebody stopped: no fault, and nothing of it is kept."""
 
 
 class CollectionError(LesionDashError):

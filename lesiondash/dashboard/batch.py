@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lesiondash.dashboard.store import Scan, Store
-from lesiondash.images.crops import crop_slices
+from lesiondash.images.crops import crop_slices, searchable_hu
 from lesiondash.records import Box, SearchScope
 
 AT_ONCE = 32
@@ -80,7 +80,7 @@ def as_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> 
 def _crops(store: Store, item: Asked) -> np.ndarray:
     series = item.scan.series
     return crop_slices(
-        series.hu,
+        searchable_hu(series),
         item.slice_number - 1,
         item.box,
         spacing_mm=series.spacing_mm,

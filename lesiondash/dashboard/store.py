@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,8 @@ import numpy as np
 from lesiondash.annotations.store import AnnotationStore
 from lesiondash.errors import CollectionError, LesionDashError
 from lesiondash.images.deeplesion import DeepLesion
-from lesiondash.images.dicom import Rejected, load_dicom, series_uid_hash
+from lesiondash.images.dicom import DicomReading, Rejected, load_dicom, series_uid_hash
+from lesiondash.images.dicom_files import Given
 from lesiondash.images.followups import lesion_numbers
 from lesiondash.paths import added_dir, annotations_dir
 from lesiondash.records import Box, Lesion, Series
@@ -120,9 +121,19 @@ class Store:
         except Exception as error:  # a thread's error would vanish: keep it for whoever asks
             self._encoder = LesionDashError(f"The encoder could not be started ({type(error).__name__}).")
 
-    def load(self, paths: list[Path]) -> tuple[list[Scan], tuple[Rejected, ...]]:
-        """Read DICOM files, folders or zips; returns the new scans and what was rejected, with its reasons."""
-        reading = load_dicom(paths)
+    def read(
+        self,
+        given: Iterable[Given],
+        *,
+        progress: Callable[[int, int], object] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> DicomReading:
+        """Read DICOM files, folders or zips without keeping anything yet; may run in a thread of its own."""
+        return load_dicom(given, progress=progress, stop=stop)
+
+    def load(self, given: Iterable[Given]) -> tuple[list[Scan], tuple[Rejected, ...]]:
+        """Read and keep DICOM files, folders or zips; returns the new scans and what was rejected, with its reasons."""
+        reading = self.read(given)
         return self.add(reading.series), reading.rejected
 
     def add(self, series_read: Iterable[Series]) -> list[Scan]:

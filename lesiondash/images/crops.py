@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesiondash.errors import BoxError
+from lesiondash.errors import BoxError, SearchError
 from lesiondash.images.deeplesion import DeepLesion
-from lesiondash.records import Box, Lesion
+from lesiondash.records import Box, Lesion, Series
 
 CROP_PX = 64
 MIN_SIDE_MM = 50.0
@@ -67,6 +67,14 @@ def crop(
     above_air = window.astype(np.float32) - np.float32(AIR_HU)
     result: npt.NDArray[np.float32] = rows @ above_air @ columns.T + np.float32(AIR_HU)
     return result
+
+
+def searchable_hu(series: Series) -> npt.NDArray[Any]:
+    """Return a series' HU (z, y, x); raises `SearchError` where it holds other values, which no lesion is like."""
+    if series.unit != "HU":
+        words = "can be looked at but not searched with; open a CT series to search"
+        raise SearchError(f"This series ({series.modality}) holds no HU: it {words}.")
+    return series.hu
 
 
 def slice_offsets(slices: int, spacing_z_mm: float) -> tuple[int, ...]:

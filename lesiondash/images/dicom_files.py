@@ -1,27 +1,33 @@
-"""The files behind what a person hands over: single files, folders and zips, opened with care."""
+"""The files behind what a person hands over: files, folders, zips, bytes and open files, opened with care."""
 
 from __future__ import annotations
 
 import io
 import os
-import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
-MAX_ZIP_MEMBERS = 50_000
-MAX_ZIP_BYTES = 8 * 2**30
-"""Largest sum of what a zip unpacks to."""
-MAX_ZIP_RATIO = 200
-"""Largest ratio of unpacked to packed size; CT compresses 2 to 10 times, and a zip bomb 1000 times."""
-ZIP_RATIO_FREE_BYTES = 256 * 2**20
-"""Unpacked size below which the ratio does not matter: a small zip of blank slices does no harm."""
-_CHUNK_BYTES = 2**20
-_HEAD_BYTES = 132
-_CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
-_OUTWARD = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
+from lesiondash.images.dicom_watch import Watch
+from lesiondash.images.limits import Limits, bytes_text, raise_it
+
+Given = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+"""What may be handed over: a path, the bytes of a file, or a file that is open for reading bytes."""
+
+HEAD_BYTES = 132
+WHOLE_BYTES = 64 * 2**20
+"""Size up to which a file is read at once; a larger one is read frame by frame."""
+_NAME_CHARACTERS = 100
+_CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "dicomdir"})
 NOT_DICOM = "is not a DICOM file; leave it out, or export the scan as DICOM"
+_OTHERS = {
+    b"\x1f\x8b": "is compressed with gzip; unpack it first",
+    b"7z\xbc\xaf": "is a 7-Zip archive; unpack it first",
+    b"Rar!": "is a RAR archive; unpack it first",
+    b"PK\x03\x04": "is a damaged zip; copy it again from its source",
+}
 
 
 @dataclass(frozen=True)
@@ -34,145 +40,163 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that looks like DICOM: its name without folders, and where its bytes are."""
+    """A file that looks like DICOM: its name without folders, its size in bytes, and how to open it."""
 
     name: str
-    content: Path | bytes
-
-    def open(self) -> Path | io.BytesIO:
-        """Return what pydicom can read from."""
-        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
+    size: int
+    open: Callable[[], BinaryIO]
 
 
-class ZipRefused(Exception):
-    """Why a zip is not read at all; what was read of it so far must be dropped."""
+class Refused(Exception):
+    """Why a folder or zip is not read at all, in words that follow its name; what was read of it must be dropped."""
 
 
-def candidates(path: Path) -> Iterator[Candidate | Rejected]:
-    """Yield each file under a path that may be DICOM, by name, and the others with their reasons.
+class Section(io.RawIOBase):
+    """A part of a file that can be read like a file of its own; closing it leaves the file open."""
 
-    A folder is searched with all that it holds; a zip is read in memory and nothing is written. Hidden files
-    and system clutter are passed over. Raises `ZipRefused` for a zip that is dangerous or broken.
-    """
-    if path.is_dir():
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not _is_clutter(name))
-            for name in sorted(names):
-                if not _is_clutter(name):
-                    yield _from_disk(Path(folder, name), in_folder=True)
-    elif path.is_file() and zipfile.is_zipfile(path) and not _looks_like_dicom(_head(path)):
-        yield from _from_zip(path)
-    else:
-        yield _from_disk(path, in_folder=False)
+    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
+        self._file, self._start, self._length, self._at = file, start, length, 0
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """It can be moved in."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move."""
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence])
+        return self._at
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Read as much as fits."""
+        self._file.seek(self._start + self._at)
+        content = self._file.read(max(0, min(len(buffer), self._length - self._at)))
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)
 
 
-def _is_clutter(name: str) -> bool:
+@dataclass(frozen=True)
+class Found:
+    """A file that was found, not yet looked into; `inside` is whether it was found in a folder."""
+
+    name: str
+    size: int
+    open: Callable[[], BinaryIO]
+    inside: bool = False
+
+
+def shown_name(name: str) -> str:
+    """Return a file's name without its folders, without control characters, and not endlessly long."""
+    last = PurePosixPath(name.replace("\\", "/")).name or "file"
+    return "".join(character for character in last if character.isprintable())[-_NAME_CHARACTERS:] or "file"
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder is passed over without a word: hidden, of the system, or the index of a disc."""
     return name.startswith(".") or name.lower() in _CLUTTER
 
 
-def _head(path: Path) -> bytes:
+def find_files(given: Given, number: int, limits: Limits) -> Iterator[Found | Rejected]:
+    """Yield each file that was handed over; a folder with all that it holds, by name.
+
+    Hidden files and system clutter are passed over, links that lead out of the folder are not followed. Raises
+    `Refused` for a folder past the limits.
+    """
+    if isinstance(given, bytes | bytearray | memoryview):
+        content = bytes(given)
+        yield Found(f"file {number}", len(content), lambda: io.BytesIO(content))
+    elif isinstance(given, str | os.PathLike):
+        path = Path(given)
+        if path.is_dir():
+            yield from _in_folder(path, limits)
+        else:
+            yield _on_disk(path, inside=False)
+    else:
+        yield _from_open_file(given, number, limits)
+
+
+def _in_folder(root: Path, limits: Limits) -> Iterator[Found | Rejected]:
+    count, real_root = 0, root.resolve()
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not is_clutter(name))
+        if len(Path(folder).relative_to(root).parts) > limits.max_folder_depth:
+            limit = f"{limits.max_folder_depth} folders within each other"
+            raise Refused(f"holds more than {limit}, {raise_it('max_folder_depth')}")
+        for name in [*folders, *sorted(name for name in names if not is_clutter(name))]:
+            path = Path(folder, name)
+            if path.is_symlink() and not _leads_inside(path, real_root):
+                yield Rejected(shown_name(name), "is a link that leads out of the folder; load what it leads to")
+            elif name not in folders:
+                count += 1
+                if count > limits.max_files:
+                    raise Refused(f"holds more than {limits.max_files:,} files, {raise_it('max_files')}")
+                yield _on_disk(path, inside=True)
+
+
+def _leads_inside(path: Path, root: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            return file.read(_HEAD_BYTES)
-    except OSError:
-        return b""
+        return path.resolve(strict=True).is_relative_to(root)
+    except (OSError, RuntimeError):  # a link to itself
+        return False
 
 
-def _from_disk(path: Path, *, in_folder: bool) -> Candidate | Rejected:
+def _on_disk(path: Path, *, inside: bool) -> Found | Rejected:
+    name = shown_name(path.name)
     if not path.exists():
-        return Rejected(path.name, "does not exist; check the name and the folder")
+        return Rejected(name, "does not exist; check the name and the folder")
     if not path.is_file():
-        return Rejected(path.name, "is no ordinary file; leave it out")
+        return Rejected(name, "is no ordinary file; leave it out")
+    return Found(name, path.stat().st_size, lambda: path.open("rb"), inside)
+
+
+def _from_open_file(file: BinaryIO, number: int, limits: Limits) -> Found | Rejected:
+    named = getattr(file, "name", None)
+    name = shown_name(named) if isinstance(named, str) else f"file {number}"
+    if not (hasattr(file, "seekable") and file.seekable()):
+        content = file.read(limits.max_file_bytes + 1)
+        return Found(name, len(content), lambda: io.BytesIO(content))
+    size = file.seek(0, io.SEEK_END)
+    return Found(name, size, lambda: io.BufferedReader(Section(file, 0, size)))
+
+
+def look_into(found: Found, watch: Watch) -> Candidate | Rejected | BinaryIO:
+    """Return a candidate, the reason against it, or the open file where it is a zip."""
+    if found.size > watch.limits.max_file_bytes:
+        limit = bytes_text(watch.limits.max_file_bytes)
+        return Rejected(found.name, f"is larger than {limit}, {raise_it('max_file_bytes')}")
     try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+        file = found.open()
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        if not looks_like_dicom(head) and zipfile.is_zipfile(file):
+            file.seek(0)
+            return file
+        file.close()
     except OSError:
-        return Rejected(path.name, "cannot be opened; check that you may read it")
-    reason = _reason_against(head)
-    if in_folder and head.startswith(b"PK\x03\x04"):
-        reason = "is a zip within the folder; load it by itself"
-    return Rejected(path.name, reason) if reason else Candidate(path.name, path)
+        return Rejected(found.name, "cannot be opened; check that you may read it")
+    reason = reason_against(head)
+    return Rejected(found.name, reason) if reason else Candidate(found.name, found.size, found.open)
 
 
-def _reason_against(head: bytes) -> str | None:
+def reason_against(head: bytes) -> str | None:
+    """Return why a file that begins with these bytes is no DICOM file; None where it may be one."""
     if not head:
         return "is empty (0 bytes); copy it again from its source"
-    if _looks_like_dicom(head):
+    if looks_like_dicom(head):
         return None
-    if head.startswith(b"\x1f\x8b"):
-        return "is compressed with gzip; unpack it first"
-    if head.startswith(b"PK\x03\x04"):
-        return "is a damaged zip; copy it again from its source"
-    return NOT_DICOM
+    return next((reason for mark, reason in _OTHERS.items() if head.startswith(mark)), NOT_DICOM)
 
 
-def _looks_like_dicom(head: bytes) -> bool:
+def looks_like_dicom(head: bytes) -> bool:
     """Whether a file has the DICM mark, or begins with an element of group 2 or 8 as files without it do."""
     if head[128:132] == b"DICM":
         return True
     return len(head) >= 8 and head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
-
-
-def _from_zip(path: Path) -> Iterator[Candidate | Rejected]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-            _check_zip(members)
-            unpacked = 0
-            for member in sorted(members, key=lambda member: member.filename):
-                parts = PurePosixPath(member.filename.replace("\\", "/")).parts
-                if any(_is_clutter(part) for part in parts):
-                    continue
-                found, count = _from_member(archive, member, parts[-1], MAX_ZIP_BYTES - unpacked)
-                unpacked += count
-                yield found
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
-        raise ZipRefused("is a damaged zip; copy it again from its source") from None
-
-
-def _check_zip(members: list[zipfile.ZipInfo]) -> None:
-    """Refuse a zip by what its own table of contents says, before anything is unpacked."""
-    # orig_filename: Python's filename already has the backslashes of some systems replaced.
-    if any(_OUTWARD.search(member.orig_filename) for member in members):
-        raise ZipRefused("holds a file name that points outside of the zip (absolute, or with ..); pack it again")
-    if len(members) > MAX_ZIP_MEMBERS:
-        raise ZipRefused(f"holds {len(members):,} files, more than {MAX_ZIP_MEMBERS:,}; load the scan's folder instead")
-    unpacked = sum(member.file_size for member in members)
-    packed = sum(member.compress_size for member in members)
-    if unpacked > MAX_ZIP_BYTES:
-        raise ZipRefused(_too_large())
-    if unpacked > ZIP_RATIO_FREE_BYTES and unpacked > MAX_ZIP_RATIO * packed:
-        raise ZipRefused(
-            f"unpacks to more than {MAX_ZIP_RATIO} times its size, like a zip bomb; load the folder instead"
-        )
-
-
-def _too_large() -> str:
-    return f"unpacks to more than {MAX_ZIP_BYTES / 2**30:.3g} GiB; load the scan's folder instead"
-
-
-def _from_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, bytes_left: int
-) -> tuple[Candidate | Rejected, int]:
-    """Read one member, never more of it than is left to unpack, whatever its header says."""
-    if member.flag_bits & 0x1:
-        return Rejected(name, "is locked with a password; unlock the zip first"), 0
-    try:
-        with archive.open(member) as file:
-            head = file.read(_HEAD_BYTES)
-            reason = _reason_against(head)
-            if head.startswith(b"PK\x03\x04"):
-                reason = "is a zip within a zip; unpack it first"
-            if reason:
-                return Rejected(name, reason), len(head)
-            chunks, count = [head], len(head)
-            while chunk := file.read(_CHUNK_BYTES):
-                count += len(chunk)
-                if count > bytes_left:
-                    raise ZipRefused(_too_large())
-                chunks.append(chunk)
-            return Candidate(name, b"".join(chunks)), count
-    except ZipRefused:
-        raise
-    except Exception:  # zlib, bz2 and lzma each have their own error
-        return Rejected(name, "is damaged within the zip; pack it again"), 0

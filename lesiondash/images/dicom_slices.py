@@ -1,61 +1,87 @@
-"""One DICOM file decoded into CT slices in HU, or rejected with a reason."""
+"""One DICOM file decoded into slices or frames, each with what places it, or refused with a reason."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.pixels.processing import apply_modality_lut
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from lesiondash.images.dicom_files import NOT_DICOM, Candidate
+from lesiondash.errors import LesionDashError
+from lesiondash.images.deidentify import Kept, keep, remap_uid
+from lesiondash.images.dicom_header import Header, Parsed, parse
+from lesiondash.images.dicom_kinds import burned_in_note, modality_of, sop_class_of
+from lesiondash.images.dicom_pixels import frames_of, pixel_format
+from lesiondash.images.dicom_values import Meaning, Unit, meaning_of, to_values
+from lesiondash.images.dicom_watch import Unreadable, Watch
 
-AIR_HU = -1024
-MAX_PIXELS_BYTES = 4 * 2**30
-"""Largest image that one file may decode to."""
-_DICOMDIR = "1.2.840.10008.1.3.10"
-_CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
-_WITHOUT_IMAGE = {
-    "RTPLAN": "a radiotherapy plan",
-    "RTSTRUCT": "a set of radiotherapy contours",
-    "SR": "a structured report",
-    "PR": "a presentation state",
-    "KO": "a list of key images",
-    "REG": "a registration",
-}
+_NONSENSE = "is damaged: values in its header make no sense; copy it again from its source"
+_CM = 3
+"""PhysicalUnitsXDirection of centimetres (PS3.3 C.8.5.5.1.15)."""
+_PASSES = (
+    ("AcquisitionNumber", "acquisition number"),
+    ("TemporalPositionIdentifier", "moment"),
+    ("EchoNumbers", "echo"),
+    ("EchoTime", "echo time"),
+    ("NominalPercentageOfCardiacPhase", "cardiac phase"),
+    ("TriggerTime", "trigger time"),
+    ("DiffusionBValue", "b-value"),
+    ("ConvolutionKernel", "reconstruction kernel"),
+    ("KVP", "tube voltage"),
+    ("ImageType", "image type"),
+    ("ContentTime", "time"),
+    ("AcquisitionTime", "time"),
+)
+"""What may tell two slices of one series at one place apart, likeliest first."""
 
 
-class NotCT(Exception):
-    """Why a file is not read as CT, in words that follow its name."""
+@dataclass(frozen=True)
+class FileFacts:
+    """What all frames of a file have in common; UIDs are re-mapped."""
+
+    modality: str
+    study_uid: str
+    series_uid: str
+    frame_of_reference_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    kept: Kept
+    frame_rate_hz: float | None
+    """None where the frames are no run meant to be played."""
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """One decoded slice, hu (y, x) int16 or float32, and what places it; None is what the file lacks."""
+    """One decoded slice: its values (y, x) int16 or float32, and what places it; None is what the file lacks."""
 
     name: str
     series_instance_uid: str
-    sop_instance_uid: str
+    key: str
+    """Tells it from every other slice, and a file from its copy."""
+    frame_number: int
     instance_number: int
-    hu: npt.NDArray[Any]
+    values: npt.NDArray[Any]
+    unit: Unit
+    rescale: tuple[float, float]
     orientation: tuple[float, ...] | None
     position_mm: tuple[float, ...] | None
     pixel_spacing_mm: tuple[float, ...] | None
     thickness_mm: float | None
     spacing_between_mm: float | None
     tilt_deg: float
+    passes: tuple[str, ...]
+    """Its values of what `PASS_NAMES` names."""
+    facts: FileFacts
     notes: tuple[str, ...]
 
+
+PASS_NAMES = tuple(name for _, name in _PASSES)
 
 _quiet_lock = threading.Lock()
 _quiet_readers = 0
@@ -83,194 +109,152 @@ def quiet() -> Iterator[None]:
                 _quiet_stack.close()
 
 
-def read_slices(candidate: Candidate) -> list[Slice]:
-    """Decode every CT slice of a file (several if it is multi-frame). Raises `NotCT` with the reason."""
+def read_slices(name: str, file: BinaryIO, watch: Watch) -> Iterator[Slice]:
+    """Decode each slice of a file, one at a time. Raises `Unreadable` with the reason, perhaps after some of them."""
     try:
-        dataset = pydicom.dcmread(candidate.open(), force=True)
-        _name_transfer_syntax(dataset)
-        readable = len(dataset) > 0
-    except Exception:  # pydicom raises whatever its parser trips over
-        raise NotCT("is damaged: its header cannot be read; copy it again from its source") from None
-    if not readable:
-        raise NotCT(NOT_DICOM)
-    try:
-        _check_kind(dataset)
-        pixels = _decode(dataset)
-        return list(_slices(candidate.name, dataset, pixels))
-    except NotCT:
+        parsed = parse(file, watch)
+        modality = modality_of(parsed)
+        yield from _slices(name, parsed, modality, watch)
+    except (Unreadable, LesionDashError, MemoryError, GeneratorExit):
         raise
     except Exception:
-        raise NotCT("is damaged: values in its header make no sense; copy it again from its source") from None
+        raise Unreadable(_NONSENSE) from None
 
 
-def _name_transfer_syntax(dataset: Any) -> None:
-    """Give a file without meta information the transfer syntax that pydicom found when it read it."""
-    if getattr(dataset, "file_meta", None) is None:
-        dataset.file_meta = FileMetaDataset()
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit, little = dataset.original_encoding
-        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-
-
-def _check_kind(dataset: Any) -> None:
-    sop_class = str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
-    modality = str(dataset.get("Modality") or ("CT" if sop_class in _CT_CLASSES else ""))
-    if sop_class == _DICOMDIR or "DirectoryRecordSequence" in dataset:
-        raise NotCT("is the index of a disc (DICOMDIR), not an image; load the folder beside it")
-    if modality in _WITHOUT_IMAGE:
-        raise NotCT(f"is {_WITHOUT_IMAGE[modality]} ({modality}), not an image; leave it out")
-    if not any(key in dataset for key in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise NotCT("holds no image; leave it out, or copy it again if it should")
-    if not modality:
-        raise NotCT("does not say what kind of image it is (no Modality); export it again as CT")
-    if modality != "CT":
-        # the code is free text in a broken file: a real one has at most 16 capitals
-        code = modality if modality.isalnum() and modality.isupper() and len(modality) <= 8 else "something else"
-        raise NotCT(f"is {code}, not CT; lesiondash reads CT")
-    kind = [str(value).strip().upper() for value in _listed(dataset.get("ImageType"))]
-    if "LOCALIZER" in kind or "SCOUT" in kind:
-        raise NotCT("is a localizer (an overview image), not a slice; leave it out")
-    samples, photometric = (
-        dataset.get("SamplesPerPixel", 1),
-        str(dataset.get("PhotometricInterpretation", "")),
-    )
-    if samples != 1 or photometric == "PALETTE COLOR":
-        raise NotCT("is a colour image, which holds no HU; load the original slices")
-    if sop_class.startswith("1.2.840.10008.5.1.4.1.1.7") and "ImagePositionPatient" not in dataset:
-        raise NotCT("is a picture of a screen (secondary capture), which holds no HU; load the original slices")
-
-
-def _decode(dataset: Any) -> npt.NDArray[Any]:
-    """Return the stored values as (frame, y, x)."""
-    rows, columns, frames = (
-        int(dataset.get(key) or default) for key, default in (("Rows", 0), ("Columns", 0), ("NumberOfFrames", 1))
-    )
-    if rows < 1 or columns < 1 or frames < 1:
-        raise NotCT("is damaged: it does not say how large its image is; copy it again from its source")
-    if rows * columns * frames * int(dataset.get("BitsAllocated") or 16) / 8 > MAX_PIXELS_BYTES:
-        raise NotCT("claims to hold an impossibly large image; copy it again from its source")
-    syntax: UID = dataset.file_meta.TransferSyntaxUID
-    syntax_name = f"{syntax.name}" if syntax.is_transfer_syntax else "an unknown transfer syntax"
-    try:
-        pixels = np.asarray(dataset.pixel_array)
-    except NotImplementedError:
-        raise NotCT(f"is compressed as {syntax_name}, which cannot be decoded here; export it uncompressed") from None
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # the panic of a decoder written in Rust is no Exception
-        if not syntax.is_compressed and "less than expected" in str(error):
-            raise NotCT("is cut short: part of its pixel data is missing; copy it again from its source") from None
-        raise NotCT(
-            f"has pixel data that cannot be decoded ({syntax_name}); copy it again, or export it uncompressed"
-        ) from None
-    return pixels.reshape(frames, rows, columns)
-
-
-def _slices(name: str, dataset: Any, pixels: npt.NDArray[Any]) -> Iterator[Slice]:
-    shared = _first(dataset, "SharedFunctionalGroupsSequence")
-    per_frame = _listed(dataset.get("PerFrameFunctionalGroupsSequence"))
-    for number, stored in enumerate(pixels):
-        groups = [per_frame[number] if number < len(per_frame) else None, shared]
-        measures = _group(groups, "PixelMeasuresSequence", dataset)
-        position = _group(groups, "PlanePositionSequence", dataset)
-        orientation = _group(groups, "PlaneOrientationSequence", dataset)
-        hu, notes = _to_hu(stored, dataset, _group(groups, "PixelValueTransformationSequence", dataset))
-        spacing = _floats(measures, "PixelSpacing", 2)
-        # without functional groups nothing says where the further frames lie
-        placed = bool(per_frame) or len(pixels) == 1
+def _slices(name: str, parsed: Parsed, modality: str, watch: Watch) -> Iterator[Slice]:
+    header = parsed.header
+    assert parsed.place is not None
+    layout = pixel_format(header, parsed.place, watch)
+    shared, per_frame = header.item("SharedFunctionalGroupsSequence"), []
+    if layout.frames > 1 or header.has("PerFrameFunctionalGroupsSequence"):
+        per_frame = header.items("PerFrameFunctionalGroupsSequence")
+    facts = _facts(parsed, modality, layout.frames, placed=bool(per_frame))
+    series_uid = header.string("SeriesInstanceUID")
+    sop_uid = header.string("SOPInstanceUID") or name
+    burned_in = burned_in_note(parsed, modality)
+    spacing, spacing_note = _spacing(header)
+    first_notes = tuple(note for note in (burned_in, spacing_note) if note)
+    means: dict[int, Meaning] = {}
+    for number, stored in enumerate(frames_of(parsed, layout, watch)):
+        if number:
+            watch.within(number / layout.frames)
+        own = per_frame[number] if number < len(per_frame) else None
+        groups = [group for group in (own, shared) if group is not None]
+        transform = _group(groups, "PixelValueTransformationSequence", header)
+        place = id(transform.dataset)  # frames that share a group share what their values mean
+        if place not in means:
+            means[place] = meaning_of(header, transform, shared, modality)
+        meaning = means[place]
+        values, notes = to_values(stored, header, layout, meaning)
+        measures = _group(groups, "PixelMeasuresSequence", header)
         yield Slice(
             name=name,
-            series_instance_uid=str(dataset.get("SeriesInstanceUID") or ""),
-            sop_instance_uid=f"{dataset.get('SOPInstanceUID') or name}#{number}",
-            instance_number=number if len(pixels) > 1 else _integer(dataset.get("InstanceNumber")),
-            hu=hu,
-            orientation=_floats(orientation, "ImageOrientationPatient", 6),
-            position_mm=_floats(position, "ImagePositionPatient", 3) if placed else None,
-            pixel_spacing_mm=spacing if spacing and min(spacing) > 0 else None,
-            thickness_mm=_positive(measures, "SliceThickness"),
-            spacing_between_mm=_positive(measures, "SpacingBetweenSlices"),
-            tilt_deg=(_floats(dataset, "GantryDetectorTilt", 1) or (0.0,))[0],
-            notes=notes,
+            series_instance_uid=series_uid,
+            key=f"{sop_uid}#{number}",
+            frame_number=number + 1,
+            instance_number=number if layout.frames > 1 else header.integer("InstanceNumber") or 0,
+            values=values,
+            unit=meaning.unit,
+            rescale=(meaning.slope, meaning.intercept),
+            orientation=_group(groups, "PlaneOrientationSequence", header).numbers("ImageOrientationPatient", 6),
+            position_mm=_position(groups, header, number, layout.frames, placed=bool(per_frame)),
+            pixel_spacing_mm=_checked(measures.numbers("PixelSpacing", 2)) or spacing,
+            thickness_mm=_length(measures, "SliceThickness"),
+            spacing_between_mm=_length(measures, "SpacingBetweenSlices"),
+            tilt_deg=header.number("GantryDetectorTilt") or 0.0,
+            passes=_passes(header, own),
+            facts=facts,
+            notes=(*first_notes, *meaning.notes, *notes),
         )
 
 
-def _to_hu(stored: npt.NDArray[Any], dataset: Any, transform: Any) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
-    """Apply the modality LUT, set padding to air; int16 where the values are whole and fit, else float32."""
-    notes: list[str] = []
-    slope, intercept = _floats(transform, "RescaleSlope", 1), _floats(transform, "RescaleIntercept", 1)
-    if _first(dataset, "ModalityLUTSequence") is not None:
-        hu = np.asarray(apply_modality_lut(stored, dataset), dtype=np.float64)
-    elif slope and slope[0] != 0:
-        hu = _rescaled(stored, slope[0], intercept[0] if intercept else 0.0)
-    else:
-        hu = _rescaled(stored, 1.0, 0.0)
-        notes.append("The files give no rescale slope and intercept; their values are taken as HU.")
-    unit = str(transform.get("RescaleType") or "HU").strip().upper()
-    if unit not in ("HU", "HU_MOD"):
-        notes.append("The files do not say that their values are HU; they may be another measure.")
-    hu[_padding(stored, dataset)] = AIR_HU
-    if not np.all(np.isfinite(hu)):
-        hu = np.nan_to_num(hu, nan=AIR_HU, posinf=AIR_HU, neginf=AIR_HU)
-    limits = np.iinfo(np.int16)
-    fits = hu.min() >= limits.min and hu.max() <= limits.max
-    whole = hu.dtype.kind == "i" or bool(np.array_equal(np.rint(hu), hu))
-    return hu.astype(np.int16 if fits and whole else np.float32), tuple(notes)
+def _facts(parsed: Parsed, modality: str, frames: int, *, placed: bool) -> FileFacts:
+    header = parsed.header
+    return FileFacts(
+        modality=modality,
+        study_uid=remap_uid(header.string("StudyInstanceUID")),
+        series_uid=remap_uid(header.string("SeriesInstanceUID")),
+        frame_of_reference_uid=remap_uid(header.string("FrameOfReferenceUID")),
+        sop_class_uid=_well_known(sop_class_of(parsed)),
+        sop_instance_uid=remap_uid(header.string("SOPInstanceUID")),
+        kept=keep(header, modality),
+        frame_rate_hz=_frame_rate(header) if frames > 1 and not placed else None,
+    )
 
 
-def _rescaled(stored: npt.NDArray[Any], slope: float, intercept: float) -> npt.NDArray[Any]:
-    """Return slope × stored + intercept, in whole numbers where that is exact: it is several times faster."""
-    small = stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2 and abs(slope) < 2**14
-    if small and slope.is_integer() and intercept.is_integer() and abs(intercept) < 2**30:
-        return stored.astype(np.int32) * np.int32(slope) + np.int32(intercept)
-    return np.asarray(stored * np.float64(slope) + intercept)
+def _well_known(uid: str) -> str:
+    """Return a SOP class UID of the standard as it is; another text that stands in its place is not repeated."""
+    return uid if uid.startswith("1.2.840.10008.") and uid.replace(".", "").isdecimal() else ""
 
 
-def _padding(stored: npt.NDArray[Any], dataset: Any) -> npt.NDArray[np.bool_]:
-    """Where pixels are padding, in stored values (PS3.3 C.7.5.1.1.2); the limit makes it a range."""
-    ends = [dataset.get(key) for key in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
-    whole = [int(end) for end in ends if isinstance(end, int)]
-    if not whole or stored.dtype.kind not in "iu" or not isinstance(ends[0], int):
-        return np.zeros(stored.shape, dtype=np.bool_)
-    # a value with the wrong sign for the pixels means the same bits
-    low, high = np.sort(np.array([whole[0], whole[-1]], dtype=np.int64).astype(stored.dtype))
-    mask: npt.NDArray[np.bool_] = (stored >= low) & (stored <= high)
-    return mask
+def _frame_rate(header: Header) -> float | None:
+    """Return frames per second of a run, or None where the file says nothing of time."""
+    for keyword in ("RecommendedDisplayFrameRate", "CineRate"):
+        rate = header.number(keyword)
+        if rate and rate > 0:
+            return rate
+    times_ms = header.numbers("FrameTime", 1) or header.numbers("FrameTimeVector")
+    positive = [time for time in times_ms or () if time > 0]
+    return 1000 * len(positive) / sum(positive) if positive else None
 
 
-def _group(groups: list[Any], key: str, dataset: Any) -> Any:
+def _position(
+    groups: list[Header], header: Header, number: int, frames: int, *, placed: bool
+) -> tuple[float, ...] | None:
+    """Return where a frame lies; without functional groups nothing says where the further frames do."""
+    if placed or frames == 1:
+        return _group(groups, "PlanePositionSequence", header).numbers("ImagePositionPatient", 3)
+    detector = header.item("DetectorInformationSequence")  # nuclear medicine: a first position and a step
+    step, orientation = header.number("SpacingBetweenSlices"), None
+    if detector is not None and header.strings("ImageType")[2:3] == ("RECON TOMO",):
+        first = detector.numbers("ImagePositionPatient", 3)
+        orientation = detector.numbers("ImageOrientationPatient", 6)
+        if first is not None and orientation is not None and step:
+            normal = np.cross(orientation[:3], orientation[3:])
+            return tuple(float(value) for value in np.array(first) + number * step * normal)
+    return None
+
+
+def _spacing(header: Header) -> tuple[tuple[float, ...] | None, str | None]:
+    """Return the pixel spacing (y, x) of an image that gives it in its own way, and what to say about it."""
+    region = header.item("SequenceOfUltrasoundRegions")
+    units = [region.integer(f"PhysicalUnits{axis}Direction") for axis in "XY"] if region is not None else []
+    if region is not None and units == [_CM, _CM]:
+        steps_cm = region.number("PhysicalDeltaY"), region.number("PhysicalDeltaX")
+        if steps_cm[0] and steps_cm[1]:
+            return (10 * abs(steps_cm[0]), 10 * abs(steps_cm[1])), None
+    at_detector = _checked(header.numbers("ImagerPixelSpacing", 2))
+    if at_detector is not None and not header.has("PixelSpacing"):
+        magnification = header.number("EstimatedRadiographicMagnificationFactor") or 1.0
+        note = "Sizes in mm are those at the detector; in the body they are smaller."
+        if magnification > 1:
+            note = "Sizes in mm are those that the machine estimates for the body."
+            at_detector = (at_detector[0] / magnification, at_detector[1] / magnification)
+        return at_detector, note
+    return None, None
+
+
+def _checked(spacing: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    return spacing if spacing and min(spacing) > 0 else None
+
+
+def _passes(header: Header, own: Header | None) -> tuple[str, ...]:
+    """Return what may tell this slice from another one at its place, in the order of `PASS_NAMES`."""
+    found = {keyword: ",".join(header.strings(keyword)) for keyword, _ in _PASSES}
+    content = own.item("FrameContentSequence") if own is not None else None
+    if content is not None:
+        found["AcquisitionNumber"] = content.string("FrameAcquisitionNumber") or found["AcquisitionNumber"]
+        found["TemporalPositionIdentifier"] = content.string("TemporalPositionIndex")
+    return tuple(found.values())
+
+
+def _group(groups: list[Header], key: str, header: Header) -> Header:
     """Return a functional group: the frame's own, else the shared one, else the file itself."""
-    found = (_first(group, key) for group in groups if group is not None)
-    return next((item for item in found if item is not None), dataset)
+    found = (group.item(key) for group in groups)
+    return next((item for item in found if item is not None), header)
 
 
-def _first(dataset: Any, key: str) -> Any:
-    return next(iter(_listed(dataset.get(key))), None)
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, (str, int, float, Dataset)) else list(value)
-
-
-def _floats(dataset: Any, key: str, count: int) -> tuple[float, ...] | None:
-    """Return an element's numbers, or None when it is absent, of another length, or not finite."""
-    try:
-        values = tuple(float(value) for value in _listed(dataset.get(key)))
-    except (TypeError, ValueError):
-        return None
-    return values if len(values) == count and all(map(math.isfinite, values)) else None
-
-
-def _positive(dataset: Any, key: str) -> float | None:
+def _length(measures: Header, keyword: str) -> float | None:
     """Return a length; its sign, which SpacingBetweenSlices may carry, says nothing here."""
-    values = _floats(dataset, key, 1)
-    return abs(values[0]) if values and values[0] != 0 else None
-
-
-def _integer(value: Any) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return 0
+    value = measures.number(keyword)
+    return abs(value) if value else None

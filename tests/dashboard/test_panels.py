@@ -170,8 +170,9 @@ def test_map_marks_query_and_nine(page: Any) -> None:
 def test_chunks_out_of_order_are_refused(page: Any) -> None:
     count = len(page.store.scans)
     page.load.receive({"type": "begin"}, b"")
-    assert page.load.receive({"type": "chunk", "file": 0, "name": "../../a.dcm", "offset": 0}, b"abc")["type"] == "ack"
-    answer = page.load.receive({"type": "chunk", "file": 0, "name": "../../a.dcm", "offset": 9}, b"def")
+    first, later = ({"file": 0, "name": "../../a.dcm", "offset": offset, "length": 3} for offset in (0, 9))
+    assert page.load.receive({"type": "chunk", "parts": [first]}, b"abc")["type"] == "ack"
+    answer = page.load.receive({"type": "chunk", "parts": [later]}, b"def")
     assert answer["type"] == "refused"
     page.load.receive({"type": "end"}, b"")
     assert len(page.store.scans) == count

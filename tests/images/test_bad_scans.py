@@ -11,13 +11,14 @@ from ct_files import SECRET, ct_dataset, write_ct, write_series
 from pydicom.uid import RLELossless
 
 from lesiondash.errors import ScanError
-from lesiondash.images import dicom_files, dicom_slices
+from lesiondash.images import dicom_zip
 from lesiondash.images.dicom import UnreadableFileWarning, load_dicom, read_dicom
+from lesiondash.images.limits import Limits
 
 
-def complaint(path: Path | list[Path]) -> str:
+def complaint(path: Path | list[Path], limits: Limits | None = None) -> str:
     with pytest.raises(ScanError) as caught:
-        load_dicom(path)
+        load_dicom(path, limits=limits)
     text = str(caught.value)
     assert SECRET not in text
     assert str(path) not in text, "no folder of the person's disk belongs in a message"
@@ -46,7 +47,7 @@ def test_an_empty_file_and_a_text_are_named(tmp_path: Path) -> None:
 
 def test_a_missing_path_and_an_empty_folder_are_said(tmp_path: Path) -> None:
     assert "nowhere.dcm does not exist" in complaint(tmp_path / "nowhere.dcm")
-    assert "holds no CT series" in complaint(tmp_path)
+    assert "holds no series" in complaint(tmp_path)
     assert "No file was given" in complaint([])
     assert "cannot be opened" in complaint(tmp_path / ("long" * 200))
     assert "it is empty" in complaint(zip_with(tmp_path / "empty.zip"))
@@ -89,9 +90,9 @@ def test_random_damage_never_escapes_as_another_error(tmp_path: Path, compressed
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"Modality": "MR"}, "is MR, not CT; lesiondash reads CT"),
         ({"Modality": "RTPLAN"}, "radiotherapy plan"),
-        ({"Modality": SECRET}, "is something else, not CT"),
+        ({"Modality": "RTDOSE"}, "radiotherapy dose"),
+        ({"Modality": "SEG"}, "segmentation"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
         ({"PixelData": None}, "holds no image"),
         ({"Rows": 0}, "does not say how large"),
@@ -106,9 +107,11 @@ def test_what_is_no_ct_slice_has_its_own_reason(tmp_path: Path, changes: dict[st
     assert reason in complaint(write_ct(tmp_path / "odd.dcm", np.zeros((4, 6)), **changes))
 
 
-def test_an_impossibly_large_image_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom_slices, "MAX_PIXELS_BYTES", 1000)
-    assert "impossibly large" in complaint(write_ct(tmp_path / "a.dcm", np.zeros((40, 40))))
+def test_an_impossibly_large_image_is_not_decoded(tmp_path: Path) -> None:
+    path = write_ct(tmp_path / "a.dcm", np.zeros((40, 40)))
+    assert "impossibly large" in complaint(path, Limits(max_frame_px=1000))
+    assert "LESIONDASH_MAX_VOLUME_BYTES" in complaint(path, Limits(max_volume_bytes=1000))
+    assert "LESIONDASH_MAX_FILE_BYTES" in complaint(path, Limits(max_file_bytes=1000))
 
 
 def test_an_unknown_compression_is_named(tmp_path: Path) -> None:
@@ -120,10 +123,10 @@ def test_an_unknown_compression_is_named(tmp_path: Path) -> None:
     assert "video.dcm" in complaint(path)
 
 
-def test_a_folder_without_ct_says_so(tmp_path: Path) -> None:
-    write_series(tmp_path, [0.0, 1.0, 2.0, 3.0], Modality="MR")
+def test_a_folder_without_images_says_so(tmp_path: Path) -> None:
+    write_series(tmp_path, [0.0, 1.0, 2.0, 3.0], Modality="RTPLAN")
     text = complaint(tmp_path)
-    assert text.startswith("The folder holds no CT series: ")
+    assert text.startswith("The folder holds no series: ")
     assert "and 3 more" in text
 
 
@@ -131,10 +134,10 @@ def test_the_good_files_load_and_the_bad_ones_are_listed(tmp_path: Path) -> None
     write_series(tmp_path, [0.0, 1.0])
     (tmp_path / "notes.txt").write_text("hello " * 40)
     (tmp_path / ".DS_Store").write_bytes(b"clutter")
-    write_ct(tmp_path / "sub" / "mr.dcm", np.zeros((4, 6)), Modality="MR")
+    write_ct(tmp_path / "sub" / "plan.dcm", np.zeros((4, 6)), Modality="RTPLAN")
     reading = load_dicom(tmp_path)
     assert len(reading.series[0]) == 2
-    assert {item.name for item in reading.rejected} == {"notes.txt", "mr.dcm"}
+    assert {item.name for item in reading.rejected} == {"notes.txt", "plan.dcm"}
     with pytest.warns(UnreadableFileWarning, match="2 files were not read") as caught:
         read_dicom(tmp_path)
     assert len(caught) == 1
@@ -163,33 +166,34 @@ def test_a_zip_with_outward_names_is_refused(tmp_path: Path, name: str) -> None:
 def test_zip_limits_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = zip_with(tmp_path / "scan.zip", a=ct_bytes(side=64), b=ct_bytes(1.0, 2, side=64))
     assert len(load_dicom(path).series[0]) == 2
-    with monkeypatch.context() as limits:
-        limits.setattr(dicom_files, "MAX_ZIP_MEMBERS", 1)
-        assert "holds 2 files, more than 1" in complaint(path)
-    with monkeypatch.context() as limits:
-        limits.setattr(dicom_files, "MAX_ZIP_BYTES", 10_000)
-        assert "unpacks to more than" in complaint(path)
-    with monkeypatch.context() as limits:
-        limits.setattr(dicom_files, "MAX_ZIP_RATIO", 3)
-        limits.setattr(dicom_files, "ZIP_RATIO_FREE_BYTES", 0)
-        assert "like a zip bomb" in complaint(path)
+    text = complaint(path, Limits(max_files=1))
+    assert "holds 2 files, more than 1, the limit max_files; to allow more, set LESIONDASH_MAX_FILES" in text
+    assert "unpacks to more than" in complaint(path, Limits(max_unpacked_bytes=10_000))
+    monkeypatch.setattr(dicom_zip, "RATIO_FREE_BYTES", 0)
+    assert "like a zip bomb" in complaint(path, Limits(max_zip_ratio=3))
 
 
 def test_what_unpacks_to_more_than_it_says_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = zip_with(tmp_path / "scan.zip", **{"a.dcm": ct_bytes(side=64), "b.dcm": ct_bytes(1.0, 2, side=64)})
-    monkeypatch.setattr(dicom_files, "_check_zip", lambda members: None)  # as if the contents had lied
-    monkeypatch.setattr(dicom_files, "MAX_ZIP_BYTES", 12_000)
-    monkeypatch.setattr(dicom_files, "_CHUNK_BYTES", 512)
-    assert "scan.zip unpacks to more than" in complaint(path), "nor may its first slice stay loaded"
+    monkeypatch.setattr(dicom_zip, "_check_table", lambda *_: None)  # as if the contents had lied
+    monkeypatch.setattr(dicom_zip, "_CHUNK_BYTES", 512)
+    text = complaint(path, Limits(max_unpacked_bytes=12_000))
+    assert "scan.zip unpacks to more than" in text, "nor may its first slice stay loaded"
 
 
-def test_nested_broken_and_locked_zips_are_named(tmp_path: Path) -> None:
-    inner = zip_with(tmp_path / "inner.zip", a=b"x").read_bytes()
-    path = zip_with(tmp_path / "scan.zip", **{"good.dcm": ct_bytes(), "inner.zip": inner})
+def test_zips_in_zips_are_read_to_a_depth(tmp_path: Path) -> None:
+    inner = zip_with(tmp_path / "inner.zip", **{"b.dcm": ct_bytes(1.0, 2)}).read_bytes()
+    middle = zip_with(tmp_path / "middle.zip", **{"inner.zip": inner}).read_bytes()
+    path = zip_with(tmp_path / "scan.zip", **{"a.dcm": ct_bytes(), "middle.zip": middle, "broken.zip": inner[:-30]})
     reading = load_dicom(path)
-    assert len(reading.series) == 1
-    assert reading.rejected[0].name == "inner.zip"
-    assert "zip within a zip" in reading.rejected[0].reason
+    assert len(reading.series[0]) == 2
+    assert [item.name for item in reading.rejected] == ["broken.zip"]
+    (shallow,) = [item for item in load_dicom(path, limits=Limits(max_zip_depth=2)).rejected if "inner" in item.name]
+    assert "lies in more than 2 zips, the limit max_zip_depth" in shallow.reason
+
+
+def test_broken_and_locked_zips_are_named(tmp_path: Path) -> None:
+    path = zip_with(tmp_path / "scan.zip", **{"good.dcm": ct_bytes(), "other.dcm": ct_bytes(1.0, 2)})
     path.write_bytes(path.read_bytes()[:300])
     assert "damaged zip" in complaint(path)
     locked = bytearray(zip_with(tmp_path / "locked.zip", **{"a.dcm": ct_bytes()}).read_bytes())

@@ -11,7 +11,7 @@ from lesiondash.dashboard.store import Store
 from lesiondash.dashboard.widgets import Tiles
 from lesiondash.errors import SearchError
 from lesiondash.images.collection import collect_stacks
-from lesiondash.images.crops import crop, crop_slices
+from lesiondash.images.crops import crop, crop_slices, searchable_hu
 from lesiondash.records import SCOPES, SPLITS, UNLABELLED, Hit
 from lesiondash.retrieval.chance import random_pair_similarities, share_below
 from lesiondash.retrieval.feedback import Feedback, moved, refine
@@ -80,11 +80,12 @@ class SearchPanel:
     def search(self, region: Region) -> None:
         """Embed the region and show its nine nearest lesions."""
         scan = self.store.scans[region.series_uid]
-        series, encoder = scan.series, self.store.encoder
-        hu = crop(series.hu[region.slice_index], region.box, spacing_mm=series.spacing_mm[1:])
+        series, volume = scan.series, searchable_hu(scan.series)
+        encoder = self.store.encoder
+        hu = crop(volume[region.slice_index], region.box, spacing_mm=series.spacing_mm[1:])
         known = self.store.known_lesion(scan, region.slice_index, region.box)
         self._crops = crop_slices(
-            series.hu,
+            volume,
             region.slice_index,
             region.box,
             spacing_mm=series.spacing_mm,

@@ -11,9 +11,10 @@ HERE = Path(__file__).parent
 
 
 class DropZone(anywidget.AnyWidget):
-    """Files arrive in chunks small enough for any websocket, each acknowledged, and are handed on as paths.
+    """Files arrive in chunks small enough for any websocket, each acknowledged.
 
-    on_files: called with the folder that holds a finished drop. The folder is the caller's to empty.
+    receive: called with each message and its bytes; what it returns is sent back. reading: [] or the bytes that were
+    read so far and are to be read in all.
     """
 
     _esm = HERE / "dropzone.js"
@@ -22,14 +23,14 @@ class DropZone(anywidget.AnyWidget):
     cases = t.List().tag(sync=True)
     active = t.Unicode("").tag(sync=True)
     rejected = t.List().tag(sync=True)
-    busy = t.Unicode("").tag(sync=True)
+    reading = t.List().tag(sync=True)
 
-    def __init__(self, receive: Callable[[dict[str, Any], bytes], dict[str, Any] | None], **kwargs: Any) -> None:
+    def __init__(self, receive: Callable[[dict[str, Any], memoryview], dict[str, Any] | None], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._receive = receive
         self.on_msg(self._on_message)
 
     def _on_message(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
-        reply = self._receive(content, bytes(buffers[0]) if buffers else b"")
+        reply = self._receive(content, memoryview(buffers[0]) if buffers else memoryview(b""))
         if reply is not None:
             self.send(reply)

@@ -1,6 +1,8 @@
-// A drop zone that takes files, folders and zips of any size: 2 MiB chunks, four on their way at a time.
-const CHUNK = 2 * 1024 * 1024;
-const IN_FLIGHT = 4;
+// A drop zone that takes files, folders and zips of any size, in chunks, a few of them on their way at a time.
+const MIB = 1024 * 1024;
+const SMALLEST = MIB / 16, FIRST = MIB / 4, LARGEST = 4 * MIB;
+const QUICK_MS = 400, SLOW_MS = 2000;
+const IN_FLIGHT = 4, MOST_PARTS = 200;
 
 function element(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -29,35 +31,54 @@ async function droppedFiles(transfer) {
   return (await Promise.all(entries.map(filesOf))).flat();
 }
 
-// Sends files to the kernel, waiting for acknowledgements, so that nothing piles up on the way.
+// What one message carries: a piece of a large file, or many small files, so that messages are few.
+function packet(files, number, offset, size) {
+  const parts = [], pieces = [];
+  let room = size;
+  while (number < files.length && (room > 0 || !parts.length) && parts.length < MOST_PARTS) {
+    const file = files[number], length = Math.min(room, file.size - offset);
+    parts.push({ file: number, name: file.name, offset, length });
+    pieces.push(file.slice(offset, offset + length));
+    room -= length;
+    offset += length;
+    if (offset >= file.size) { number += 1; offset = 0; }
+  }
+  return { parts, content: new Blob(pieces), number, offset };
+}
+
+// Sends files to the kernel, waiting for acknowledgements, so that nothing piles up on the way. Over a slow link the
+// chunks become small, so that the progress moves and a stop is heard.
 function makeSender(model, onProgress) {
-  let waiting = null, pending = 0, stopped = false;
+  let waiting = null, stopped = false, acknowledged = 0, total = 0, chunk = FIRST;
+  const underway = [];
   const wake = () => { waiting?.(); waiting = null; };
+  const until = async (ready) => { while (!ready() && !stopped) await new Promise((resolve) => { waiting = resolve; }); };
   model.on("msg:custom", (message) => {
-    if (message.type === "ack") { pending -= 1; wake(); }
-    if (message.type === "refused") { stopped = true; pending = 0; wake(); }
+    if (message.type === "refused") { stopped = true; wake(); }
+    if (message.type !== "ack" || !underway.length) return;
+    const { size, start } = underway.shift(), elapsed = performance.now() - start;
+    if (elapsed < QUICK_MS) chunk = Math.min(LARGEST, 2 * chunk);
+    else if (elapsed > SLOW_MS) chunk = Math.max(SMALLEST, chunk / 2);
+    acknowledged += size;
+    if (!stopped) onProgress(acknowledged, total);
+    wake();
   });
   return {
     stop() { stopped = true; wake(); },
     async send(files) {
-      stopped = false; pending = 0;
-      const total = files.reduce((sum, file) => sum + file.size, 0);
-      const start = performance.now();
-      let sent = 0;
+      stopped = false; acknowledged = 0; underway.length = 0; chunk = FIRST;
+      total = files.reduce((sum, file) => sum + file.size, 0);
       model.send({ type: "begin" });
-      for (const [number, file] of files.entries()) {
-        for (let offset = 0; offset === 0 || offset < file.size; offset += CHUNK) {
-          const bytes = await file.slice(offset, offset + CHUNK).arrayBuffer();
-          while (pending >= IN_FLIGHT && !stopped) await new Promise((resolve) => { waiting = resolve; });
-          if (stopped) { model.send({ type: "cancel" }); return false; }
-          pending += 1;
-          model.send({ type: "chunk", file: number, name: file.name, offset }, undefined, [bytes]);
-          sent += bytes.byteLength;
-          onProgress(sent, total, (performance.now() - start) / 1000);
-        }
+      for (let next = packet(files, 0, 0, chunk); next.parts.length; next = packet(files, next.number, next.offset, chunk)) {
+        const bytes = await next.content.arrayBuffer();
+        await until(() => underway.length < IN_FLIGHT);
+        if (stopped) break;
+        underway.push({ size: bytes.byteLength, start: performance.now() });
+        model.send({ type: "chunk", parts: next.parts }, undefined, [bytes]);
       }
-      model.send({ type: "end" });
-      return true;
+      await until(() => !underway.length);
+      model.send({ type: stopped ? "cancel" : "end" });
+      return !stopped;
     },
   };
 }
@@ -76,31 +97,56 @@ function render({ model, el }) {
   const folderInput = element("input", { type: "file", webkitdirectory: true, hidden: true });
   const pickFiles = element("button", { className: "ld-btn", textContent: "Files or zip" });
   const pickFolder = element("button", { className: "ld-btn", textContent: "Folder" });
-  const drop = element("div", { className: "ld-drop" }, "Drop CT scans: DICOM files, a folder or a zip",
+  const drop = element("div", { className: "ld-drop" }, "Drop scans: DICOM files, a folder or a zip",
     element("div", {}, pickFiles, pickFolder), filesInput, folderInput);
-  const status = element("div", { hidden: true });
-  status.setAttribute("role", "status");
+  const status = element("div", { className: "ld-work", hidden: true });
   const scans = element("div"), cases = element("div"), rejected = element("div");
   el.append(drop, status, rejected, scans, cases);
 
   const bar = element("progress", { max: 1 });
+  bar.setAttribute("aria-label", "How much is done");
   const text = element("span");
-  const stop = element("button", { className: "ld-btn", textContent: "Stop" });
-  status.append(bar, text, " ", stop);
-  const showBusy = (words, share) => {
-    status.hidden = !words;
-    text.textContent = words;
-    if (share === undefined) bar.removeAttribute("value"); else bar.value = share;
-    stop.hidden = share === undefined;
+  const stop = element("button", { className: "ld-btn", textContent: "Stop", type: "button" });
+  const said = element("p", { className: "ld-said" });
+  said.setAttribute("role", "status");
+  drop.after(said);
+  status.append(bar, element("div", {}, text, stop));
+  let sending = false, started = 0;
+  const showWork = (verb, done, total) => {
+    const seconds = (performance.now() - started) / 1000, left = done ? Math.ceil(seconds * (total - done) / done) : 0;
+    const mb = (bytes) => (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
+    status.hidden = false;
+    status.dataset.work = verb;
+    // what a zip unpacks to says nothing to a hand that dropped it: reading is told in per cent
+    const share = verb === "Reading" ? `${Math.floor(100 * done / total)}\u202f%` : `${mb(done)} of ${mb(total)}\u00a0MB`;
+    text.textContent = `${verb}: ${share}${seconds > 1 && left ? `, about ${left}\u00a0s left` : ""}`;
+    if (done) bar.value = total ? Math.min(1, done / total) : 1; else bar.removeAttribute("value");
+    stop.setAttribute("aria-label", `Stop ${verb.toLowerCase()}`);
   };
-  const sender = makeSender(model, (sent, total, seconds) => {
-    const left = sent ? Math.ceil(seconds * (total - sent) / sent) : 0;
-    showBusy(`${(sent / 1e6).toFixed(0)} of ${(total / 1e6).toFixed(0)} MB, ${left} s left`, total ? sent / total : 1);
-  });
-  stop.onclick = () => { sender.stop(); showBusy(""); };
+  const rest = () => { status.hidden = true; delete status.dataset.work; };
+  const busy = () => sending || model.get("reading").length > 0;
+  const sender = makeSender(model, (sent, total) => showWork("Uploading", sent, total));
+  stop.onclick = () => {
+    if (!sending) { model.send({ type: "cancel" }); text.textContent = "Stopping …"; return; }
+    sender.stop();
+    said.textContent = "The upload was stopped; nothing was loaded.";
+  };
   const take = async (files) => {
     if (!files.length) return;
-    if (await sender.send(files)) showBusy("Reading the scan …"); else showBusy("");
+    if (busy()) { said.textContent = "Another scan is on its way; wait for it, or stop it."; return; }
+    sending = true;
+    said.textContent = "";
+    started = performance.now();
+    showWork("Uploading", 0, files.reduce((sum, file) => sum + file.size, 0));
+    const sent = await sender.send(files);
+    sending = false;
+    if (!sent) rest();
+  };
+  const onReading = () => {
+    const [done, total] = model.get("reading");
+    if (total === undefined) { if (!sending) rest(); return; }
+    if (!done) started = performance.now();
+    showWork("Reading", done, total);
   };
   pickFiles.onclick = () => filesInput.click();
   pickFolder.onclick = () => folderInput.click();
@@ -123,13 +169,28 @@ function render({ model, el }) {
     node.setAttribute("aria-current", String(current));
     return node;
   };
+  // What is unusual about a scan: its first words at once, the rest on opening it; kept open when the list is redrawn.
+  const opened = new Set();
+  const remarks = ({ uid, notes }) => {
+    if (!notes.length) return [];
+    const summary = element("summary"), list = element("ul", {}, ...notes.map((note) => element("li", { textContent: note })));
+    const details = element("details", { className: "ld-notes", open: opened.has(uid) }, summary, list);
+    const name = () => {
+      const first = notes.length > 1 ? `${notes.length} remarks: ${notes[0]}` : notes[0];
+      summary.textContent = details.open ? "Remarks" : first;
+      summary.title = details.open ? "" : first;
+    };
+    details.ontoggle = () => { if (details.open) opened.add(uid); else opened.delete(uid); name(); };
+    name();
+    return [details];
+  };
   const showScans = () => {
     const list = model.get("scans").map((scan) => {
       const canvas = element("canvas");
       drawThumbnail(canvas, scan.thumbnail);
       const label = element("span", {}, scan.title, element("small", { textContent: scan.text }));
-      for (const note of scan.notes) label.append(element("small", { textContent: note }));
-      return item(label, scan.uid === model.get("active"), () => model.send({ type: "show", uid: scan.uid }), canvas);
+      const button = item(label, scan.uid === model.get("active"), () => model.send({ type: "show", uid: scan.uid }), canvas);
+      return element("div", {}, button, ...remarks(scan));
     });
     scans.replaceChildren(...(list.length ? [element("h3", { textContent: "Loaded" }), element("div", { className: "ld-list" }, ...list)] : []));
   };
@@ -144,12 +205,11 @@ function render({ model, el }) {
       element("ul", { className: "ld-rejected" }, ...list.map(({ name, reason }) =>
         element("li", {}, element("b", { textContent: name }), " ", reason)))] : []));
   };
-  const onBusy = () => showBusy(model.get("busy"));
   model.on("change:scans change:active", showScans);
   model.on("change:cases", showCases);
   model.on("change:rejected", showRejected);
-  model.on("change:busy", onBusy);
-  showScans(); showCases(); showRejected(); onBusy();
+  model.on("change:reading", onReading);
+  showScans(); showCases(); showRejected(); onReading();
   return () => {
     window.removeEventListener("dragover", swallow);
     window.removeEventListener("drop", swallow);

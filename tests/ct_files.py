@@ -10,8 +10,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
+from running import SHARED as SHARED
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 SERIES_UID = "1.2.826.0.1.3680043.8.498.1"
 SECRET = "SECRET^NAME"
 
