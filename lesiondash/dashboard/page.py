@@ -52,6 +52,15 @@ class Dashboard:
             self.topbar.notice = {"kind": "error", "text": str(error)}
             return
         self.state.observe(self._tell, "notice")
+        self._make_panels()
+        self.topbar.chips = [
+            {"name": "collection", "value": f"{folder.name} · {len(self.store.gallery.lesions):,} lesions"}
+        ]
+        self.widget = self._arranged()
+        # The kernel is idle while the browser draws the page: what is heavy loads then, not at the first search.
+        threading.Thread(target=self._warm_up, daemon=True).start()
+
+    def _make_panels(self) -> None:
         self.load = LoadPanel(self.state, self.store)
         self.view = ViewPanel(self.state, self.store)
         self.suggest = SuggestPanel(self.state, self.store)
@@ -63,10 +72,9 @@ class Dashboard:
         self.map = MapPanel(self.state, self.store)
         self.metrics = MetricsPanel(self.state, self.store)
         self.train = TrainPanel(self.state, self.store)
-        self.topbar.chips = [
-            {"name": "collection", "value": f"{folder.name} · {len(self.store.gallery.lesions):,} lesions"}
-        ]
-        self.widget = widgets.Box(
+
+    def _arranged(self) -> widgets.Widget:
+        page = widgets.Box(
             [
                 _style(),
                 self.topbar,
@@ -86,9 +94,7 @@ class Dashboard:
                 ).add_class("ld-stack"),
             ]
         )
-        self.widget.add_class("ld-page")
-        # The kernel is idle while the browser draws the page: what is heavy loads then, not at the first search.
-        threading.Thread(target=self._warm_up, daemon=True).start()
+        return page.add_class("ld-page")
 
     @tells_errors
     def _on_message(self, _: Any, content: dict[str, Any], __: list[Any]) -> None:
