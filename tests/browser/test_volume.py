@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import CHROMIUM_FLAGS, Site, Watched
+from PIL import Image
 
 pytestmark = pytest.mark.browser
 WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -47,13 +50,8 @@ def _outside(url: str) -> bool:
 
 
 def brightness(page: Any) -> float:
-    """Mean of the picture, drawn again by the browser into a 2-D canvas."""
+    """Mean grey of the picture as the screen shows it."""
     picture = page.locator(CANVAS).screenshot()
-    import io
-
-    import numpy as np
-    from PIL import Image
-
     return float(np.asarray(Image.open(io.BytesIO(picture)).convert("L")).mean())
 
 
@@ -97,9 +95,10 @@ def test_header_is_searched_and_copied(drawn: Watched) -> None:
     panel = page.locator(".ld-panel-header")
     panel.scroll_into_view_if_needed()
     rows = panel.locator("tbody tr")
+    page.wait_for_function("!document.querySelector('.ld-header').innerText.includes('Load a scan')")
     if rows.count() == 0:
         assert "without a header" in panel.inner_text()
-        return
+        pytest.skip("this case has no header to search in")
     everything = rows.count()
     panel.get_by_role("searchbox").fill("modality")
     page.wait_for_function(f"document.querySelectorAll('.ld-header tbody tr').length < {everything}")

@@ -18,6 +18,7 @@ import pytest
 from ct_files import SECRET, SERIES_UID, ct_dataset
 from orthanc import PASSWORD, USER, Orthanc, free_ports, orthanc
 from pydicom.uid import RLELossless
+from running import run_cli
 
 from lesiondash.errors import FetchStopped, PacsError
 from lesiondash.images.dicom import load_dicom
@@ -277,3 +278,18 @@ def test_undated_and_odd_answers() -> None:
         (1, 0, "CT", None, 0),
         (2, None, "CT", None, 0),
     ]
+
+
+def test_fetch_command(orthanc: Orthanc, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("URL", orthanc.web), ("USER", USER), ("PASSWORD", PASSWORD)):
+        monkeypatch.setenv(f"LESIONDASH_PACS_{name}", value)
+    listing = run_cli("fetch", str(tmp_path / "out"), "--patient", PATIENT, "--list", data=tmp_path)
+    assert listing.returncode == 0, listing.stderr
+    assert "study 2, day 12  CT CHEST  5 images" in listing.stdout
+    assert not (tmp_path / "out").exists()
+    assert run_cli("fetch", str(tmp_path / "out"), "--accession", "ACC1", data=tmp_path).returncode == 0
+    np.testing.assert_array_equal(load_dicom(tmp_path / "out").series[0].hu, load_dicom(folder / "study1").series[0].hu)
+    refused = run_cli("fetch", str(tmp_path), "--patient", PATIENT, "--url", "http://127.0.0.1:9/x", data=tmp_path)
+    assert refused.returncode == 2
+    assert "cannot be reached" in refused.stderr
+    assert PATIENT not in refused.stderr + refused.stdout
