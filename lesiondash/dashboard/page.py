@@ -72,7 +72,13 @@ class Dashboard:
         self.topbar.chips = [
             {"name": "collection", "value": f"{folder.name} · {len(self.store.gallery.lesions):,} lesions"}
         ]
-        self.widget = widgets.Box(
+        self.widget = self._laid_out()
+        self.widget.add_class("ld-page")
+        # The kernel is idle while the browser draws the page: what is heavy loads then, not at the first search.
+        threading.Thread(target=self._warm_up, daemon=True).start()
+
+    def _laid_out(self) -> widgets.Box:
+        return widgets.Box(
             [
                 _style(),
                 self.topbar,
@@ -94,9 +100,6 @@ class Dashboard:
                 ).add_class("ld-stack"),
             ]
         )
-        self.widget.add_class("ld-page")
-        # The kernel is idle while the browser draws the page: what is heavy loads then, not at the first search.
-        threading.Thread(target=self._warm_up, daemon=True).start()
 
     @tells_errors
     def _on_message(self, _: Any, content: dict[str, Any], __: list[Any]) -> None:
