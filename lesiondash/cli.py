@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesiondash.cli_evaluate import evaluate_command
+from lesiondash.cli_pacs import fetch_command
 from lesiondash.cli_search import open_store, search_command
 from lesiondash.cli_train import finetune_command, reproduce_command, train_command
 from lesiondash.errors import FilterError
@@ -32,6 +33,7 @@ CollectionOption = Annotated[
 PartialOption = Annotated[bool, typer.Option("--partial", help="Go on without the rows whose images are missing.")]
 
 
+app.command("fetch")(fetch_command)
 app.command("search")(search_command)
 app.command("train")(train_command)
 app.command("finetune")(finetune_command)

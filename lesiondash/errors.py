@@ -13,6 +13,14 @@ class ScanStopped(ScanError):
     """A reading that somebody stopped: no fault, and nothing of it is kept."""
 
 
+class PacsError(ScanError):
+    """A server of scans that cannot be reached, refuses, or answers what cannot be used."""
+
+
+class FetchStopped(PacsError):
+    """A search or a fetch that somebody stopped: no fault, and nothing of it is kept."""
+
+
 class CollectionError(LesionDashError):
     """A DeepLesion folder, table row or image that cannot be used."""
 

@@ -34,6 +34,7 @@ ORDER = [
     "dashboard",
     "serve",
     "screen",
+    "cli_pacs",
     "cli_search",
     "cli_evaluate",
     "cli_train",

@@ -11,15 +11,18 @@ import ipywidgets as widgets
 
 from lesiondash.dashboard.panels.annotations import AnnotationsPanel
 from lesiondash.dashboard.panels.frangi import FrangiPanel
+from lesiondash.dashboard.panels.header import HeaderPanel
 from lesiondash.dashboard.panels.load import LoadPanel
 from lesiondash.dashboard.panels.many import ManyPanel
 from lesiondash.dashboard.panels.map import MapPanel, import_plotly
 from lesiondash.dashboard.panels.metrics import MetricsPanel
+from lesiondash.dashboard.panels.pacs import PacsPanel
 from lesiondash.dashboard.panels.search import SearchPanel
 from lesiondash.dashboard.panels.sensitivity import SensitivityPanel
 from lesiondash.dashboard.panels.suggest import SuggestPanel
 from lesiondash.dashboard.panels.train import TrainPanel
 from lesiondash.dashboard.panels.view import ViewPanel
+from lesiondash.dashboard.panels.volume import VolumePanel
 from lesiondash.dashboard.state import State, tells_errors
 from lesiondash.dashboard.store import Store
 from lesiondash.dashboard.widgets import TopBar
@@ -62,6 +65,7 @@ class Dashboard:
 
     def _make_panels(self) -> None:
         self.load = LoadPanel(self.state, self.store)
+        self.pacs = PacsPanel(self.state, self.store)
         self.view = ViewPanel(self.state, self.store)
         self.suggest = SuggestPanel(self.state, self.store)
         self.annotations = AnnotationsPanel(self.state, self.store)
@@ -72,13 +76,15 @@ class Dashboard:
         self.map = MapPanel(self.state, self.store)
         self.metrics = MetricsPanel(self.state, self.store)
         self.train = TrainPanel(self.state, self.store)
+        self.header = HeaderPanel(self.state, self.store)
+        self.volume = VolumePanel(self.state, self.store)
 
     def _arranged(self) -> widgets.Widget:
         page = widgets.Box(
             [
                 _style(),
                 self.topbar,
-                _panel("Scans", "load", self.load.widget),
+                _panel("Scans", "load", self.load.widget, self.pacs.widget),
                 _panel("Slice", "view", self.view.widget, self.suggest.widget),
                 _panel("Annotations", "annotations", self.annotations.widget),
                 _panel("Filter", "frangi", self.frangi.widget),
@@ -90,6 +96,8 @@ class Dashboard:
                         _panel("How well it finds", "metrics", self.metrics.widget),
                         _panel("How sensitive the filter is", "sensitivity", self.sensitivity.widget),
                         _panel("Training", "train", self.train.widget),
+                        _panel("Planes and 3-D", "volume", self.volume.widget),
+                        _panel("Header", "header", self.header.widget),
                     ]
                 ).add_class("ld-stack"),
             ]

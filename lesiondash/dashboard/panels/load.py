@@ -168,6 +168,8 @@ class LoadPanel:
     def _follow_focus(self, _: Any) -> None:
         if self.state.focus is not None:
             self.widget.active = self.state.focus.series_uid
+            if self.widget.active not in {scan["uid"] for scan in self.widget.scans}:
+                self._list()  # loaded by another panel
 
     def _list(self) -> None:
         self.widget.scans = [

@@ -1,0 +1,18 @@
+"""A header as a table to search in and copy from."""
+
+from pathlib import Path
+
+import anywidget
+import traitlets as t
+
+HERE = Path(__file__).parent
+
+
+class HeaderTable(anywidget.AnyWidget):
+    """rows: [tag, name, VR, value, private] of each element; removed: names of elements; shown: a series is."""
+
+    _esm = HERE / "header.js"
+    _css = HERE / "header.css"
+    shown = t.Bool(False).tag(sync=True)
+    rows = t.List().tag(sync=True)
+    removed = t.List().tag(sync=True)
