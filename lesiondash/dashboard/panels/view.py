@@ -10,19 +10,27 @@ import numpy.typing as npt
 from lesiondash.dashboard.state import Region, State, tells_errors
 from lesiondash.dashboard.store import Store
 from lesiondash.dashboard.widgets import Viewer
-from lesiondash.errors import BoxError
-from lesiondash.records import Box, Window
+from lesiondash.errors import AnnotationError, BoxError
+from lesiondash.frangi.response import frangi_filter
+from lesiondash.records import Annotation, Box, Series, Window
+
+POINTS = {"box": 2, "length": 2, "recist": 4, "ellipse": 2, "arrow": 2, "text": 1}
+MOST_MARKS = 5000
+LONGEST_TEXT = 500
 
 
 class ViewPanel:
-    """Shows what the focus asks for; writes the slice, the window and the region."""
+    """Shows what the focus asks for; writes the slice, the window, the region and the annotations."""
 
     def __init__(self, state: State, store: Store) -> None:
         self.state, self.store = state, store
-        self.widget = Viewer(self.slice_hu, self.act, window=[state.window.center_hu, state.window.width_hu])
+        window = [state.window.center_hu, state.window.width_hu]
+        self.widget = Viewer(self.slice_hu, self.overlay, self.act, window=window)
         self._query: Region | None = None
         state.observe(self._follow_focus, "focus")
         state.observe(self._follow_window, "wished_window")
+        state.observe(self._follow_annotations, "wished_annotations")
+        state.observe(self._forget_overlays, ["params", "window"])
 
     def slice_hu(self, uid: str, index: int) -> npt.NDArray[np.int16] | None:
         """Return one slice as int16 HU, (y, x), or None for a slice that is not there."""
@@ -33,8 +41,18 @@ class ViewPanel:
         return hu if hu.dtype == np.int16 else np.clip(np.rint(hu), -32768, 32767).astype(np.int16)
 
     @tells_errors
+    def overlay(self, uid: str, index: int) -> npt.NDArray[np.uint8] | None:
+        """Return the filter's response to a slice, at the present setting and window, as 0 to 255, (y, x)."""
+        scan = self.store.scans.get(uid)
+        if scan is None or not 0 <= index < len(scan.series):
+            return None
+        seen = self.state.window.apply(scan.series.hu[index])
+        response = frangi_filter(seen, self.state.params, dtype=np.float32).response
+        return np.asarray(np.rint(255 * response / max(float(response.max()), 1e-9)), np.uint8)
+
+    @tells_errors
     def act(self, message: dict[str, Any]) -> None:
-        """Carry out what a hand did in the viewer: box, slice, window, back."""
+        """Carry out what a hand did in the viewer: box, slice, window, marks, back."""
         kind = message["type"]
         if kind == "box":
             self.draw(*message["box"], slice_index=int(message["index"]))
@@ -42,8 +60,21 @@ class ViewPanel:
             self.state.slice_index = int(message["index"])
         elif kind == "window":
             self._set_window(Window(float(message["center"]), max(float(message["width"]), 1.0)))
+        elif kind == "annotate":
+            self.annotate(str(message["uid"]), message["items"], revision=int(message["revision"]))
         elif kind == "back":
             self.back()
+
+    @tells_errors
+    def annotate(self, uid: str, items: list[dict[str, Any]], *, revision: int = 0) -> None:
+        """Keep these marks, and no others, on a series; raises `AnnotationError`, and keeps the old, for a bad one."""
+        scan = self.store.scans.get(uid)
+        if scan is None:
+            raise AnnotationError("The scan that was drawn on is not loaded; drop it again, the marks are kept.")
+        marks = _checked(items, scan.series)
+        self.store.annotations.replace(uid, marks)
+        if uid == self.widget.scan.get("uid"):
+            self._tell_annotations(by="hand", revision=revision)
 
     def draw(self, x0: float, y0: float, x1: float, y1: float, *, slice_index: int) -> None:
         """Draw a box, in pixels, on a slice of the series shown; raises `BoxError` where it cannot be."""
@@ -61,6 +92,27 @@ class ViewPanel:
             # A message, not the trait: a trait that still holds the wish would not tell the browser of it again.
             self.widget.send({"type": "window", "center": change.new.center_hu, "width": change.new.width_hu})
             self._set_window(change.new)
+
+    def _follow_annotations(self, change: Any) -> None:
+        if change.new is None:
+            return
+        self.store.annotations.replace(str(self.widget.scan.get("uid", "")), change.new)
+        self._tell_annotations()
+
+    def _tell_annotations(self, *, by: str = "kernel", revision: int = 0) -> None:
+        """Let page and panels know the marks of the series shown."""
+        uid = str(self.widget.scan.get("uid", ""))
+        marks = self.store.annotations.of(uid)
+        self.widget.annotations = {
+            "uid": uid,
+            "by": by,
+            "revision": revision,
+            "items": [_as_dict(item) for item in marks],
+        }
+        self.state.annotations = marks
+
+    def _forget_overlays(self, _: Any) -> None:
+        self.widget.overlay_version += 1
 
     def _set_window(self, window: Window) -> None:
         self.widget.window = [window.center_hu, window.width_hu]
@@ -90,9 +142,13 @@ class ViewPanel:
                 "spacing_mm": list(scan.series.spacing_mm),
                 "positions_mm": list(scan.series.positions_mm),
                 "notes": list(scan.series.notes),
+                "unit": scan.series.unit,
+                "orientation": _orientation(scan.series),
+                "frame_rate_hz": scan.series.frame_rate_hz,
             }
             self.widget.slice_index = focus.slice_index
             self.widget.box = [] if focus.box is None else _edges(focus.box, focus.slice_index)
+            self._tell_annotations()
         self.state.slice_index = focus.slice_index
         if focus.box is None:
             self.state.region = None
@@ -104,6 +160,47 @@ class ViewPanel:
         if region.search:
             self._query = region
         self.state.region = region
+
+
+def _orientation(series: Series) -> list[float]:
+    """Return the six direction cosines, or nothing where the files do not say."""
+    return [] if series.source is None or series.source.orientation is None else list(series.source.orientation)
+
+
+def _as_dict(item: Annotation) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "kind": item.kind,
+        "slice": item.slice_index,
+        "points": [list(point) for point in item.points_px],
+        "label": item.label,
+        "note": item.note,
+    }
+
+
+def _checked(items: list[dict[str, Any]], series: Series) -> tuple[Annotation, ...]:
+    """Return what the browser sent as annotations; raises `AnnotationError` for what cannot be one."""
+    if len(items) > MOST_MARKS:
+        raise AnnotationError(f"There are {len(items):,} marks on this series; keep {MOST_MARKS:,} at most.")
+    marks = tuple(_annotation(item, series) for item in items)
+    if len({mark.id for mark in marks}) < len(marks):
+        raise AnnotationError("Two marks have the same id; draw the last one again.")
+    return marks
+
+
+def _annotation(item: dict[str, Any], series: Series) -> Annotation:
+    kind, points = item.get("kind"), item.get("points", [])
+    if kind not in POINTS or len(points) != POINTS[kind]:
+        raise AnnotationError(f"A mark of kind {str(kind)[:20]!r} with {len(points)} points is none; draw it again.")
+    index = int(item["slice"])
+    if not 0 <= index < len(series):
+        raise AnnotationError(f"A mark is on slice {index + 1}; this series has slices 1 to {len(series)}.")
+    placed = np.array(points, np.float64)
+    if placed.shape != (POINTS[kind], 2) or not np.isfinite(placed).all():
+        raise AnnotationError("A mark's points are not pairs of numbers; draw it again.")
+    label, note = (str(item.get(name, ""))[:LONGEST_TEXT] for name in ("label", "note"))
+    spots = tuple((float(x), float(y)) for x, y in placed)
+    return Annotation(str(item["id"])[:64], kind, series.uid, index, spots, label, note)
 
 
 def _edges(box: Box, slice_index: int) -> list[float]:

@@ -2,12 +2,15 @@
 const KEYS = [
   ["Wheel, ↑ ↓ or slider", "other slice (Page Up / Down: five)"],
   ["R", "box: drag on the slice; or type its edges below the slice"],
-  ["Shift + arrows", "move the box; with Alt, size it"],
+  ["L B E A T", "length, RECIST axes, ellipse, arrow, text: drag, or K for one in the middle"],
+  ["V, N, Shift + N", "select by pointer; the next mark, the one before"],
+  ["Shift + arrows", "move the selected mark, else the box; with Alt, size it"],
+  ["Del, U, Shift + U", "delete the selected mark; undo, redo"],
   ["Enter", "search the box"],
   ["W", "window: drag across for width, up and down for centre"],
   ["1 – 6", "lung, soft tissue, liver, bone, brain, fit"],
   ["+ − or right drag, middle drag", "zoom, pan"],
-  ["I", "invert"],
+  ["I, F, C", "invert; the filter's response over the slice; play the slices"],
   ["Esc", "whole slice again"],
   ["Tab, Enter", "tiles and every other control"],
 ];

@@ -1,4 +1,4 @@
-"""A CT slice viewer: HU are sent once as int16; windowing, zoom and pan happen in the browser."""
+"""A slice viewer: values are sent once as int16; windowing, zoom, pan and marks happen in the browser."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,38 +10,52 @@ import numpy.typing as npt
 import traitlets as t
 
 HERE = Path(__file__).parent
+PARTS = ("geometry", "marks", "draw", "slices", "controls", "gestures", "viewer")
+"""Joined in this order: a widget is one module, and what is declared above is known below."""
 
 
 class Viewer(anywidget.AnyWidget):
     """Shows the series described by `scan`; asks `slice_hu(uid, index)` for a slice when it first comes into view.
 
-    box: [x0, y0, x1, y1] in pixels, or []; window: [center_hu, width_hu].
+    box: [x0, y0, x1, y1] in pixels, or []; window: [center_hu, width_hu]. annotations: {uid, items, by, revision}; by
+    is "hand" where the items only answer a change of the browser's own, with its revision. overlay(uid, index) is the
+    filter's response to a slice, uint8 (y, x); those of an older overlay_version are forgotten.
     """
 
-    _esm = HERE / "viewer.js"
+    _esm = "\n".join((HERE / f"{part}.js").read_text(encoding="utf-8") for part in PARTS)
     _css = HERE / "viewer.css"
     scan = t.Dict().tag(sync=True)
     slice_index = t.Int(0).tag(sync=True)
     box = t.List().tag(sync=True)
     window = t.List([40.0, 400.0]).tag(sync=True)
     banner = t.Unicode("").tag(sync=True)
+    annotations = t.Dict().tag(sync=True)
+    overlay_version = t.Int(0).tag(sync=True)
 
     def __init__(
         self,
         slice_hu: Callable[[str, int], npt.NDArray[np.int16] | None],
+        overlay: Callable[[str, int], npt.NDArray[np.uint8] | None],
         on_action: Callable[[dict[str, Any]], None],
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._slice_hu = slice_hu
+        self._slice_hu, self._overlay = slice_hu, overlay
         self._on_action = on_action
         self.on_msg(self._on_message)
 
     def _on_message(self, _: Any, content: dict[str, Any], __: list[Any]) -> None:
-        if content.get("type") != "slice":
+        kind, uid = content.get("type"), str(content.get("uid", ""))
+        if kind == "slices":
+            for index in content["indices"]:
+                self._send_picture({"type": "slice", "uid": uid, "index": int(index)}, self._slice_hu(uid, int(index)))
+        elif kind == "overlay":
+            index = int(content["index"])
+            told = {"type": "overlay", "uid": uid, "index": index, "version": self.overlay_version}
+            self._send_picture(told, self._overlay(uid, index))
+        else:
             self._on_action(content)
-            return
-        uid, index = str(content["uid"]), int(content["index"])
-        hu = self._slice_hu(uid, index)
-        if hu is not None:
-            self.send({"type": "slice", "uid": uid, "index": index}, [np.ascontiguousarray(hu).tobytes()])
+
+    def _send_picture(self, told: dict[str, Any], picture: npt.NDArray[Any] | None) -> None:
+        if picture is not None:
+            self.send(told, [np.ascontiguousarray(picture).tobytes()])

@@ -1,0 +1,121 @@
+// Marks in pixels, measured in mm; no page, no canvas: what a test can run by itself.
+const POINTS = { box: 2, length: 2, recist: 4, ellipse: 2, arrow: 2, text: 1 };
+
+function lengthMm([ax, ay], [bx, by], [, dy, dx]) {
+  return Math.hypot((bx - ax) * dx, (by - ay) * dy);
+}
+
+// A short axis as it stands to its long one: where along it (0 to 1), and how far to either side, in mm.
+function shortAxis([a, b, c, d], [, dy, dx]) {
+  const ux = (b[0] - a[0]) * dx, uy = (b[1] - a[1]) * dy, long = Math.hypot(ux, uy) || 1;
+  const along = (p) => (((p[0] - a[0]) * dx * ux) + ((p[1] - a[1]) * dy * uy)) / long ** 2;
+  const aside = (p) => (((p[1] - a[1]) * dy * ux) - ((p[0] - a[0]) * dx * uy)) / long;
+  return { at: along(c), sides: [aside(c), aside(d)] };
+}
+
+// The four points of two axes that stand at right angles in mm, whatever the pixels' shape.
+function recistPoints(a, b, { at, sides }, [, dy, dx]) {
+  const ux = (b[0] - a[0]) * dx, uy = (b[1] - a[1]) * dy, long = Math.hypot(ux, uy) || 1;
+  const share = Math.max(0, Math.min(1, at));
+  const end = (aside) => [
+    a[0] + (b[0] - a[0]) * share - (aside * uy) / long / dx,
+    a[1] + (b[1] - a[1]) * share + (aside * ux) / long / dy,
+  ];
+  return [a, b, ...sides.map(end)];
+}
+
+function drawnRecist(a, b, spacing) {
+  const half = lengthMm(a, b, spacing) / 4;
+  return recistPoints(a, b, { at: 0.5, sides: [-half, half] }, spacing);
+}
+
+// Move one point of a mark; RECIST axes stay at right angles.
+function movedPoint(mark, handle, to, spacing) {
+  const points = mark.points.map((point) => [...point]);
+  if (mark.kind !== "recist") {
+    points[handle] = to;
+    return points;
+  }
+  const axis = shortAxis(points, spacing);
+  points[handle] = to;
+  if (handle < 2) {
+    if (lengthMm(points[0], points[1], spacing) < 1e-6) return mark.points;
+    return recistPoints(points[0], points[1], axis, spacing);
+  }
+  const wished = shortAxis([points[0], points[1], to, to], spacing);
+  const sides = [...axis.sides];
+  sides[handle - 2] = wished.sides[0];
+  return recistPoints(points[0], points[1], { at: wished.at, sides }, spacing);
+}
+
+function bounds(points) {
+  const xs = points.map((p) => p[0]), ys = points.map((p) => p[1]);
+  return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+}
+
+// Mean, deviation, extremes and number of the pixels whose middles lie in an ellipse or a box.
+function statistics(mark, values, width, height) {
+  const [x0, y0, x1, y1] = bounds(mark.points), cx = (x0 + x1) / 2, cy = (y0 + y1) / 2, rx = (x1 - x0) / 2, ry = (y1 - y0) / 2;
+  let count = 0, sum = 0, squares = 0, low = Infinity, high = -Infinity;
+  for (let y = Math.max(0, Math.floor(y0)); y < Math.min(height, Math.ceil(y1)); y += 1) {
+    for (let x = Math.max(0, Math.floor(x0)); x < Math.min(width, Math.ceil(x1)); x += 1) {
+      const px = x + 0.5, py = y + 0.5;
+      const inside = mark.kind === "ellipse" ? ((px - cx) / rx) ** 2 + ((py - cy) / ry) ** 2 <= 1 : px >= x0 && px <= x1 && py >= y0 && py <= y1;
+      if (!inside) continue;
+      const value = values[y * width + x];
+      count += 1; sum += value; squares += value * value;
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+  }
+  if (!count) return null;
+  const mean = sum / count;
+  return { count, mean, deviation: Math.sqrt(Math.max(0, squares / count - mean * mean)), low, high };
+}
+
+function areaMm2(mark, [, dy, dx]) {
+  const [x0, y0, x1, y1] = bounds(mark.points), sides = (x1 - x0) * dx * (y1 - y0) * dy;
+  return mark.kind === "ellipse" ? (Math.PI / 4) * sides : sides;
+}
+
+// What stands beside a mark: its measure in mm, and for an ellipse the values within.
+function measureText(mark, spacing, values, width, height, unit) {
+  const [a, b, c, d] = mark.points, mm = (value) => `${value.toFixed(1)} mm`;
+  if (mark.kind === "length") return mm(lengthMm(a, b, spacing));
+  if (mark.kind === "recist") return `${mm(lengthMm(a, b, spacing))} × ${mm(lengthMm(c, d, spacing))}`;
+  if (mark.kind === "box") {
+    const [x0, y0, x1, y1] = bounds(mark.points);
+    return `${((x1 - x0) * spacing[2]).toFixed(0)} × ${((y1 - y0) * spacing[1]).toFixed(0)} mm`;
+  }
+  if (mark.kind !== "ellipse") return "";
+  const found = values && statistics(mark, values, width, height);
+  const area = `${areaMm2(mark, spacing).toFixed(0)} mm²`;
+  const named = unit === "HU" ? " HU" : "";
+  return found ? `${found.mean.toFixed(0)} ± ${found.deviation.toFixed(0)}${named} (${found.low} to ${found.high}), ${area}` : area;
+}
+
+function distanceToSegment([px, py], [ax, ay], [bx, by]) {
+  const dx = bx - ax, dy = by - ay, long = dx * dx + dy * dy;
+  const t = long ? Math.max(0, Math.min(1, ((px - ax) * dx + (py - ay) * dy) / long)) : 0;
+  return Math.hypot(px - ax - t * dx, py - ay - t * dy);
+}
+
+// How far a place is from a mark's lines, all in the same pixels.
+function distanceTo(kind, points, place) {
+  if (kind === "text") return Math.hypot(place[0] - points[0][0], place[1] - points[0][1]);
+  if (kind === "recist") return Math.min(distanceToSegment(place, points[0], points[1]), distanceToSegment(place, points[2], points[3]));
+  if (kind === "length" || kind === "arrow") return distanceToSegment(place, points[0], points[1]);
+  const [x0, y0, x1, y1] = bounds(points);
+  if (kind === "ellipse") {
+    const rx = (x1 - x0) / 2 || 1, ry = (y1 - y0) / 2 || 1;
+    return Math.abs(Math.hypot((place[0] - (x0 + x1) / 2) / rx, (place[1] - (y0 + y1) / 2) / ry) - 1) * Math.min(rx, ry);
+  }
+  const corners = [[x0, y0], [x1, y0], [x1, y1], [x0, y1]];
+  return Math.min(...corners.map((corner, i) => distanceToSegment(place, corner, corners[(i + 1) % 4])));
+}
+
+// The letter of where a direction in the patient points to: L or R, P or A, H or F.
+function letterOf(direction) {
+  const k = direction.reduce((best, value, i) => (Math.abs(value) > Math.abs(direction[best]) ? i : best), 0);
+  return ["RL", "AP", "FH"][k][direction[k] > 0 ? 1 : 0];
+}

@@ -1,0 +1,53 @@
+// Slices by "uid index": asked for once, ahead of the hand, and the oldest forgotten.
+const CACHE_SLICES = 400, AHEAD = 8;
+
+function makeSlices(model, onArrive) {
+  const cache = new Map(), asked = new Set();
+  const bytesOf = ({ buffer, byteOffset, byteLength }) => buffer.slice(byteOffset, byteOffset + byteLength);
+  model.on("msg:custom", (message, buffers) => {
+    if (message.type !== "slice") return;
+    const key = `${message.uid} ${message.index}`, [sent] = buffers;
+    asked.delete(key);
+    cache.set(key, new Int16Array(sent.buffer ? bytesOf(sent) : sent));
+    if (cache.size > CACHE_SLICES) cache.delete(cache.keys().next().value);
+    onArrive(message.uid, message.index);
+  });
+  const wanted = (uid, index) => !cache.has(`${uid} ${index}`) && !asked.has(`${uid} ${index}`);
+  return {
+    get: (uid, index) => cache.get(`${uid} ${index}`),
+    // The slice shown first, then those ahead in the direction of the scroll, one behind.
+    want(uid, index, count, direction) {
+      const order = [index];
+      for (let k = 1; k <= AHEAD; k += 1) order.push(index + k * direction);
+      order.push(index - direction);
+      const indices = order.filter((i) => i >= 0 && i < count && wanted(uid, i));
+      if (!indices.length) return;
+      for (const i of indices) asked.add(`${uid} ${i}`);
+      model.send({ type: "slices", uid, indices });
+    },
+    forget(uid, index) { asked.delete(`${uid} ${index}`); },
+  };
+}
+
+// The filter's response to a slice, asked for when it is shown and the hand rests; made anew when the filter changes.
+function makeOverlays(model, onArrive) {
+  let cache = new Map(), timer = 0, waiting = "";
+  const REST_MS = 120;
+  model.on("msg:custom", (message, buffers) => {
+    if (message.type !== "overlay" || message.version !== model.get("overlay_version")) return;
+    const view = buffers[0], bytes = view.buffer ? view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength) : view;
+    cache.set(`${message.uid} ${message.index}`, new Uint8Array(bytes));
+    waiting = "";
+    onArrive();
+  });
+  model.on("change:overlay_version", () => { cache = new Map(); waiting = ""; onArrive(); });
+  return (uid, index) => {
+    const key = `${uid} ${index}`;
+    if (!cache.has(key) && waiting !== key) {
+      waiting = key;
+      clearTimeout(timer);
+      timer = setTimeout(() => model.send({ type: "overlay", uid, index }), REST_MS);
+    }
+    return cache.get(key);
+  };
+}

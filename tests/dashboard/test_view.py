@@ -1,0 +1,97 @@
+"""The viewer's kernel side: marks checked and kept, the overlay made, what the browser is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lesiondash.frangi.response import frangi_filter
+from lesiondash.records import Annotation
+
+
+@pytest.fixture
+def page(demonstration: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    from lesiondash.dashboard import Dashboard
+
+    monkeypatch.setenv("LESIONDASH_DATA", str(demonstration))
+    page = Dashboard()
+    page.load.open_case(page.store.cases[0].name)
+    page.store.annotations.replace(page.state.focus.series_uid, ())
+    page.state.notice = None
+    return page
+
+
+def mark(**change: Any) -> dict[str, Any]:
+    return {"id": "a", "kind": "length", "slice": 3, "points": [[10, 12], [40, 52]], "label": "", "note": "", **change}
+
+
+def test_marks_of_the_browser_are_kept_and_told(page: Any) -> None:
+    uid = page.state.focus.series_uid
+    page.view.act({"type": "annotate", "uid": uid, "revision": 4, "items": [mark(label="node")]})
+    wanted = Annotation("a", "length", uid, 3, ((10.0, 12.0), (40.0, 52.0)), "node")
+    assert page.state.annotations == page.store.annotations.of(uid) == (wanted,)
+    told = page.view.widget.annotations
+    assert (told["by"], told["revision"], told["uid"]) == ("hand", 4, uid)
+    assert told["items"] == [mark(label="node", points=[[10.0, 12.0], [40.0, 52.0]])]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"kind": "blob"}, "'blob'"),
+        ({"points": [[1, 2]]}, "with 1 points"),
+        ({"points": [[1, 2], [3, None]]}, "pairs of numbers"),
+        ({"points": [[1, 2], [3, float("inf")]]}, "pairs of numbers"),
+        ({"slice": 999}, "on slice 1000"),
+        ({"slice": -1}, "on slice 0"),
+    ],
+)
+def test_a_bad_mark_is_refused_and_the_others_stay(page: Any, change: dict[str, Any], said: str) -> None:
+    uid = page.state.focus.series_uid
+    page.view.annotate(uid, [mark()])
+    page.view.annotate(uid, [mark(), mark(id="b", **change)])
+    assert said in page.state.notice.text
+    assert [item.id for item in page.store.annotations.of(uid)] == ["a"]
+
+
+def test_two_of_one_id_and_an_unknown_scan_are_refused(page: Any) -> None:
+    uid = page.state.focus.series_uid
+    page.view.annotate(uid, [mark(), mark()])
+    assert "same id" in page.state.notice.text
+    page.view.annotate("elsewhere", [mark()])
+    assert "not loaded" in page.state.notice.text
+    assert page.store.annotations.of(uid) == ()
+
+
+def test_marks_follow_their_series(page: Any) -> None:
+    uid = page.state.focus.series_uid
+    page.view.annotate(uid, [mark()])
+    page.load.open_case(page.store.cases[1].name)
+    assert page.state.annotations == ()
+    page.load.open_case(page.store.cases[0].name)
+    assert [item.id for item in page.state.annotations] == ["a"]
+    assert page.view.widget.annotations["by"] == "kernel"
+
+
+def test_wished_marks_are_taken_over(page: Any) -> None:
+    uid = page.state.focus.series_uid
+    wished = (Annotation("w", "text", uid, 1, ((5.0, 6.0),), note="here"),)
+    page.state.ask_annotations(wished)
+    assert page.state.annotations == page.store.annotations.of(uid) == wished
+    assert page.view.widget.annotations["items"][0]["note"] == "here"
+
+
+def test_the_overlay_is_the_filter_of_the_slice(page: Any) -> None:
+    uid = page.state.focus.series_uid
+    hu = page.store.scans[uid].series.hu[2]
+    response = frangi_filter(page.state.window.apply(hu), page.state.params, dtype=np.float32).response
+    overlay = page.view.overlay(uid, 2)
+    assert overlay.dtype == np.uint8
+    assert overlay == pytest.approx(255 * response / response.max(), abs=0.51)
+    assert page.view.overlay(uid, 999) is None
+    before = page.view.widget.overlay_version
+    page.state.window = type(page.state.window)(0.0, 100.0)
+    assert page.view.widget.overlay_version == before + 1
