@@ -54,7 +54,7 @@ def measure(page: Any) -> str:
 
 def test_marks_are_drawn_measured_undone_and_deleted(viewer: Any) -> None:
     page = viewer
-    for count, (key, said) in enumerate([("l", "length"), ("b", "recist"), ("e", "ellipse"), ("a", "arrow")], start=1):
+    for count, (key, said) in enumerate([("l", "length"), ("b", "RECIST"), ("e", "ellipse"), ("a", "arrow")], start=1):
         page.keyboard.press(key)
         drag(page, (0.4, 0.4 + count / 50), (0.55, 0.5 + count / 50))
         wait_marks(page, count)
@@ -79,12 +79,12 @@ def test_recist_axes_stay_at_right_angles_when_an_end_is_dragged(viewer: Any) ->
     drag(page, (0.4, 0.5), (0.6, 0.5))
     wait_marks(page, 1)
     first = measure(page)
-    long, short = (float(part) for part in first.removeprefix("recist ").replace(" mm", "").split(" × "))
+    long, short = (float(part) for part in first.removeprefix("RECIST ").replace(" mm", "").split(" × "))
     assert short == pytest.approx(long / 2, rel=0.05)
     page.keyboard.press("v")
     drag(page, (0.6, 0.5), (0.65, 0.42))
     page.wait_for_function(f"document.querySelector('.ld-measure').textContent !== {first!r}")
-    longer, same = (float(part) for part in measure(page).removeprefix("recist ").replace(" mm", "").split(" × "))
+    longer, same = (float(part) for part in measure(page).removeprefix("RECIST ").replace(" mm", "").split(" × "))
     assert longer > long
     assert same == pytest.approx(short, abs=0.2)
 

@@ -12,10 +12,10 @@ function windowed(hu, image, [center, width], invert) {
   }
 }
 
-// An orange whose opacity is the response; a canvas of its own, so that it is painted once a slice.
+// An orange whose opacity is the response squared, so that what answers weakly does not veil the slice.
 function tinted(response, image) {
   const out = new Uint32Array(image.data.buffer);
-  for (let i = 0; i < response.length; i += 1) out[i] = (response[i] << 24) | 0x1e8cff;
+  for (let i = 0; i < response.length; i += 1) out[i] = (((response[i] * response[i]) / 255) << 24) | 0x1e8cff;
 }
 
 function makePicture() {
@@ -78,6 +78,8 @@ function drawMark(context, mark, at, selected, text, scale) {
   if (!text) return;
   context.font = `${12 * scale}px system-ui, sans-serif`;
   context.shadowColor = "#000"; context.shadowBlur = 4 * scale;
-  context.fillText(text, x1 + 6 * scale, mark.kind === "text" ? y0 + 4 * scale : y1 + 12 * scale);
+  const width = context.measureText(text).width, edge = 8 * scale;
+  const x = Math.max(edge, Math.min(x1 + 6 * scale, context.canvas.width - width - edge));
+  context.fillText(text, x, mark.kind === "text" ? y0 + 4 * scale : Math.min(y1 + 14 * scale, context.canvas.height - edge));
   context.shadowBlur = 0;
 }

@@ -163,7 +163,7 @@ function render({ model, el }) {
     el.dataset.marks = marks.items.length;
     if (!mark || !now) return;
     const hu = mark.slice === s.index ? slices.get(now.uid, s.index) : null;
-    c.measure.textContent = [mark.kind, measureText(mark, now.spacing_mm, hu, now.width, now.height, now.unit)].filter(Boolean).join(" ");
+    c.measure.textContent = [mark.kind === "recist" ? "RECIST" : mark.kind, measureText(mark, now.spacing_mm, hu, now.width, now.height, now.unit)].filter(Boolean).join(" ");
     if (document.activeElement !== c.label) c.label.value = mark.label;
     if (document.activeElement !== c.note) c.note.value = mark.note;
   }
