@@ -47,7 +47,7 @@ def open_case(page: Any) -> None:
     page.locator(".ld-load .ld-item").first.click()
     page.wait_for_selector("button.ld-tile")
     wait_for_slice(page)
-    assert page.locator(".ld-view .ld-row input[type=number]").first.input_value() != "", "the case's box is shown"
+    assert page.locator(".ld-view .ld-edges input").first.input_value() != "", "the case's box is shown"
 
 
 def test_from_a_dropped_scan_to_nine_lesions(opened: Any, shared_dicom: Path) -> None:
@@ -196,7 +196,7 @@ def test_sensitivity_fills_while_the_page_stays_alive(opened: Any) -> None:
 def test_training_is_watched_and_found_again_after_a_reload(opened: Any, demonstration: Path) -> None:
     page = opened.page
     panel = page.locator(".ld-train")
-    panel.get_by_label("steps").fill("2")
+    panel.get_by_role("spinbutton", name="steps").fill("2")
     panel.get_by_label("lesions a step").fill("6")
     panel.get_by_role("button", name="Start").press("Enter")
     page.wait_for_function("/training|done/.test(document.querySelector('.ld-train [role=status]').innerText)")
@@ -330,7 +330,7 @@ def test_bad_box_gets_one_sentence(opened: Any) -> None:
     page = opened.page
     open_case(page)
     nine = tile_ids(page)
-    edges = page.locator(".ld-view .ld-row input[type=number]")
+    edges = page.locator(".ld-view .ld-edges input")
     for values, words in (((5000, 5000, 5100, 5100), "outside"), ((50, 50, 50, 80), "no area")):
         for i, value in enumerate(values):
             edges.nth(i).fill(str(value))

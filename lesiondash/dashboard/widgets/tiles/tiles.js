@@ -112,7 +112,7 @@ function render({ model, el }) {
       text.append(element("span", { textContent: `cos ${cosine(hit)}` }),
         element("span", { textContent: `top ${top(hit)} %`, title: "Share of random pairs of different patients that are at least as similar" }));
     }
-    text.append(element("span", { className: "ld-patient", textContent: `pat. ${hit.patient_id}` }), element("span", { className: "ld-patient", textContent: `study ${hit.study}` }));
+    text.append(element("span", { className: "ld-patient", textContent: `pat. ${hit.patient_id}` }), element("span", { className: "ld-study", textContent: `study ${hit.study}` }));
     const node = element("button", { className: "ld-tile", title: "Show in its slice", onclick: () => model.send({ type: "open", lesion_id: hit.lesion_id }) },
       element("div", { className: "ld-pic" }, canvas, element("span", { className: "ld-rank", textContent: hit.rank })), text);
     node.setAttribute("aria-label", describe(hit));

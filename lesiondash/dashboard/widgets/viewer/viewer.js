@@ -19,7 +19,7 @@ function render({ model, el }) {
     element("div", { className: "ld-tools" }, ...c.presets, c.invert, c.zoomOut, c.zoomIn, c.reset, c.overlay, c.opacity),
     banner, stage, chosen,
     element("div", { className: "ld-row" }, "Slice", c.slider, c.play, c.rate, "/ s"),
-    element("div", { className: "ld-row" }, "Box", ...c.edges, "px", c.search));
+    element("div", { className: "ld-row ld-edges" }, "Box", ...c.edges, "px", c.search));
 
   const context = canvas.getContext("2d"), view = makeView(canvas), picture = makePicture(), tint = makePicture();
   const s = { tool: "box", index: 0, direction: 1, box: null, boxSlice: -1, window: model.get("window"), invert: false, drag: null, preview: null, cursor: null, overlay: false, fitted: "", painted: "" };
