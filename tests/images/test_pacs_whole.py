@@ -176,7 +176,7 @@ def test_images_of_other_kinds_come_by_dimse(
     kept.SOPClassUID = kept.file_meta.MediaStorageSOPClassUID = sop_class
     kept.Modality, kept.PatientID = modality, patient
     for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-        kept[name].value = f"{kept[name].value}.{len(sop_class)}"
+        kept[name].value = f"{kept[name].value}.{sum(map(ord, modality))}"
     kept.file_meta.MediaStorageSOPInstanceUID = kept.SOPInstanceUID
     kept.save_as(tmp_path / "kept", enforce_file_format=True)
     orthanc.keep([tmp_path / "kept"])
