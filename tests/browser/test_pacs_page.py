@@ -50,6 +50,7 @@ def test_a_series_is_searched_fetched_and_shown_by_keyboard(opened: Any, kept: O
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelector('.ld-pacs [role=status]').textContent === 'Fetched.'")
     page.wait_for_function("document.querySelectorAll('.ld-header tbody tr').length > 5", timeout=30_000)
+    assert page.evaluate("document.activeElement.closest('.ld-found') !== null"), "the keyboard stays where it was"
     shots(page, "fetched")
     told = page.evaluate("document.body.innerText")
     for secret in (PATIENT, USER, PASSWORD):
