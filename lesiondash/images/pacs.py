@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -23,6 +24,7 @@ Progress = Callable[[int, int], object]
 SCHEMES = ("http", "https", "dicom", "dicoms")
 MAX_BYTES = 8 * 2**30
 MAX_SERIES = 500
+MAX_TIMEOUT_S = 3600.0
 _CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 
 
@@ -115,8 +117,12 @@ class Pacs(Protocol):
 def connect(settings: PacsSettings) -> Pacs:
     """Return the server that settings name; nothing is sent yet.
 
-    Raises `PacsError` for an address that names none.
+    Raises `PacsError` for an address that names none, and for a time or a port that cannot be.
     """
+    if not (math.isfinite(settings.timeout_s) and 0 < settings.timeout_s <= MAX_TIMEOUT_S):
+        raise PacsError(f"The time to wait for the server must be above 0 s, and {MAX_TIMEOUT_S:g} s at most.")
+    if settings.move_port is not None and not 0 < settings.move_port < 2**16:
+        raise PacsError("The port to receive on must be from 1 to 65535; correct it, or leave it out.")
     address = _address(settings.url)
     if address.scheme in ("http", "https"):
         from lesiondash.images.pacs_dicomweb import DicomWeb
@@ -149,6 +155,11 @@ def stop_if(stop: threading.Event | None) -> None:
         raise FetchStopped("The transfer was stopped; nothing of it is kept.")
 
 
+def too_large(max_bytes: int) -> PacsError:
+    """Return the error for more bytes than settings allow."""
+    return PacsError(f"The series is larger than {max_bytes / 2**30:g} GiB; fetch a smaller one.")
+
+
 class Receiver:
     """Writes instances as they come, and checks that they are of the series asked for, in number and size."""
 
@@ -165,7 +176,7 @@ class Receiver:
         write(path)
         self.bytes += path.stat().st_size
         if self.bytes > self.max_bytes:
-            raise PacsError(f"The series is larger than {self.max_bytes / 2**30:g} GiB; fetch a smaller one.")
+            raise too_large(self.max_bytes)
         if self.progress is not None:
             self.progress(len(self.files), self.found.instances)
 
@@ -177,11 +188,15 @@ class Receiver:
             for path in self.files.values():
                 path.unlink(missing_ok=True)
 
-    def finish(self) -> list[Path]:
-        """Return the files; raises `PacsError` where fewer came than the server had said."""
+    def finish(self, *, whole: bool = True) -> list[Path]:
+        """Return the files; raises `PacsError` where fewer came than the server had said.
+
+        whole is whether the server says that it sent all: what counts where it had told no number.
+        """
         count, told = len(self.files), self.found.instances
-        if not count or count < told:
-            raise PacsError(f"The server sent {count} of {told or 'no'} images; nothing was loaded. Try again.")
+        if not count or count < told or not (told or whole):
+            came = f"{count} of {told} images" if told else "only a part of the series" if count else "no image"
+            raise PacsError(f"The server sent {came}; nothing was loaded. Try again, or ask who runs it.")
         return list(self.files.values())
 
 

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from lesiondash.errors import PacsError
 from lesiondash.images.dicom_slices import quiet
-from lesiondash.images.pacs import PacsQuery, PacsSettings, Progress, Receiver, SeriesFound, listed, stop_if
+from lesiondash.images.pacs import (
+    MAX_SERIES,
+    PacsQuery,
+    PacsSettings,
+    Progress,
+    Receiver,
+    SeriesFound,
+    listed,
+    stop_if,
+    too_large,
+)
 
 # A DICOMweb answer to a series level search: what is asked for beyond the keys themselves.
 _FIELDS = ["Modality", "SeriesNumber", "BodyPartExamined", "NumberOfSeriesRelatedInstances"]
 _AS_STORED = (("application/dicom", "*"),)  # no transcoding: the same pixels as in the files
+_TAIL = 4096  # bytes at the end of a body in which its last boundary must lie
 
 
 class DicomWeb:
@@ -32,12 +44,13 @@ class DicomWeb:
         wanted = {"PatientID": query.patient_id.strip(), "AccessionNumber": query.accession_number.strip()}
         filters = {name: value for name, value in wanted.items() if value}
         rows = []
-        with self._client() as client:
-            for study in client.search_for_studies(search_filters=filters, fields=["StudyDate"]):
-                stop_if(stop)
+        with self._client(stop) as client:
+            studies = partial(client.search_for_studies, search_filters=filters, fields=["StudyDate"])
+            for study in _pages(studies, "0020000D"):
                 study_uid = _text(study, "0020000D")
                 kind = {"Modality": query.modality} if query.modality else {}
-                for series in client.search_for_series(study_uid, search_filters=kind, fields=_FIELDS):
+                asked = partial(client.search_for_series, study_uid, search_filters=kind, fields=_FIELDS)
+                for series in _pages(asked, "0020000E"):
                     if _text(series, "0020000D") in ("", study_uid):
                         rows.append(_row(study_uid, study, series))
             return listed(rows)
@@ -46,15 +59,14 @@ class DicomWeb:
         self, series: SeriesFound, folder: Path, progress: Progress | None = None, stop: threading.Event | None = None
     ) -> list[Path]:
         """Write every instance of a series as a file into `folder` and return the files, all or none."""
-        with self._client() as client, Receiver(series, folder, self.settings.max_bytes, progress) as receiver:
-            stop_if(stop)
+        with self._client(stop) as client, Receiver(series, folder, self.settings.max_bytes, progress) as receiver:
             for dataset in client.iter_series(series.study_uid, series.series_uid, media_types=_AS_STORED):
                 stop_if(stop)
                 receiver.take(str(dataset.SeriesInstanceUID), str(dataset.SOPInstanceUID), dataset.save_as)
             return receiver.finish()
 
     @contextmanager
-    def _client(self) -> Iterator[Any]:
+    def _client(self, stop: threading.Event | None) -> Iterator[Any]:
         """A client whose every failure becomes one sentence, without address path, login or what was asked."""
         import requests
         from dicomweb_client.api import DICOMwebClient
@@ -64,6 +76,7 @@ class DicomWeb:
         try:
             with quiet(), requests.Session() as session:
                 session.auth = self._login
+                session.hooks["response"].append(_watched(self.settings.max_bytes, stop))
                 session.trust_env = self._login is None  # a .netrc must not replace the login that was given
                 client = DICOMwebClient(self.url, session=session, timeout=self.settings.timeout_s)
                 client.set_http_retry_params(retry=False)
@@ -80,7 +93,7 @@ class DicomWeb:
             raise PacsError(
                 f"The server {self._name} did not answer within {self.settings.timeout_s:g} s; check that it runs."
             ) from None
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
             raise PacsError(
                 f"The server {self._name} cannot be reached or broke off; check the address, and that it runs."
             ) from None
@@ -98,6 +111,53 @@ class DicomWeb:
         if code >= 500:
             return f"The server {self._name} failed (HTTP {code}); try again later, or ask who runs it."
         return f"The server {self._name} refused the request (HTTP {code}); check the address."
+
+
+def _watched(max_bytes: int, stop: threading.Event | None) -> Callable[..., None]:
+    """Return what has the body of every answer counted, ended on a stop, and refused where it is not whole.
+
+    The client itself reads a body of any size, and takes one that broke off between two images for a whole one.
+    """
+
+    def watch(response: Any, **_: Any) -> None:
+        stop_if(stop)
+        if response.status_code == 206:
+            raise PacsError("The server sent only a part of the series (HTTP 206); nothing was loaded. Try again.")
+        boundary = response.raw.headers.get("Content-Type", "").partition("boundary=")[2].partition(";")[0].strip(' "')
+        read = response.iter_content
+
+        def chunks(*how: Any, **named: Any) -> Iterator[bytes]:
+            count, tail = 0, b""
+            for chunk in read(*how, **named):
+                stop_if(stop)
+                count += len(chunk)
+                if count > max_bytes:
+                    raise too_large(max_bytes)
+                tail = (tail + chunk[-_TAIL:])[-_TAIL:]
+                yield chunk
+            if boundary and response.ok and f"--{boundary}--".encode() not in tail:
+                raise PacsError("The server broke off before the end of the series; nothing was loaded. Try again.")
+
+        response.iter_content = chunks
+
+    return watch
+
+
+def _pages(search: Callable[..., list[Any]], key: str) -> list[Any]:
+    """Return every row of a search: a server may give them in pages of a size of its own.
+
+    A page without a new row ends it, so that a server which knows no pages is not asked for ever.
+    """
+    rows: dict[str, Any] = {}
+    count = 0
+    while len(rows) <= MAX_SERIES:
+        page = search(**({"offset": count} if count else {}))
+        count += len(page)
+        new = {_text(row, key): row for row in page if _text(row, key) not in rows}
+        if not new:
+            break
+        rows.update(new)
+    return list(rows.values())
 
 
 def _row(study_uid: str, study: Any, series: Any) -> dict[str, Any]:

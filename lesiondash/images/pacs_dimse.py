@@ -13,11 +13,8 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     JPEG2000,
-    CTImageStorage,
+    UID,
     DeflatedExplicitVRLittleEndian,
-    EnhancedCTImageStorage,
-    EnhancedMRImageStorage,
-    EnhancedXAImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -28,23 +25,14 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
-    MRImageStorage,
     RLELossless,
-    XRayAngiographicImageStorage,
 )
 
 from lesiondash.errors import PacsError
 from lesiondash.images.dicom_slices import quiet
 from lesiondash.images.pacs import PacsQuery, PacsSettings, Progress, Receiver, SeriesFound, listed, stop_if
+from lesiondash.images.pacs_classes import classes_of
 
-IMAGES = (
-    CTImageStorage,
-    EnhancedCTImageStorage,
-    MRImageStorage,
-    EnhancedMRImageStorage,
-    XRayAngiographicImageStorage,
-    EnhancedXAImageStorage,
-)
 _PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
 _COMPRESSED = [
     JPEG2000Lossless,
@@ -121,30 +109,35 @@ class Dimse:
             asked.QueryRetrieveLevel = "SERIES"
             asked.StudyInstanceUID, asked.SeriesInstanceUID = series.study_uid, series.series_uid
             fetch = self._get if self.settings.move_port is None else self._move
-            fetch(asked, store, lambda: bool(failure) or (stop is not None and stop.is_set()))
+            classes = classes_of(series.modality)
+            whole = fetch(asked, classes, store, lambda: bool(failure) or (stop is not None and stop.is_set()))
             stop_if(stop)
             if failure:
                 raise failure[0] if isinstance(failure[0], PacsError) else self._garbage()
-            return receiver.finish()
+            return receiver.finish(whole=whole)
 
-    def _get(self, asked: Dataset, store: Callable[[Any], int], over: Callable[[], bool]) -> None:
+    def _get(
+        self, asked: Dataset, classes: tuple[UID, ...], store: Callable[[Any], int], over: Callable[[], bool]
+    ) -> bool:
         from pynetdicom import build_role, evt
 
         # One context for each syntax: a server that keeps J2K sends J2K, and need not transcode.
         syntaxes = [_PLAIN, *([syntax] for syntax in _COMPRESSED)]
-        contexts = [(_GET, _PLAIN), *((image, each) for image in IMAGES for each in syntaxes)]
-        roles = [build_role(image, scp_role=True) for image in IMAGES]
+        contexts = [(_GET, _PLAIN), *((image, each) for image in classes for each in syntaxes)]
+        roles = [build_role(image, scp_role=True) for image in classes]
         with self._association(contexts, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, store)]) as association:
-            self._follow(association, association.send_c_get(asked, _GET), over)
+            return self._follow(association, association.send_c_get(asked, _GET), over)
 
-    def _move(self, asked: Dataset, store: Callable[[Any], int], over: Callable[[], bool]) -> None:
+    def _move(
+        self, asked: Dataset, classes: tuple[UID, ...], store: Callable[[Any], int], over: Callable[[], bool]
+    ) -> bool:
         from pynetdicom import AE, evt
 
         port = self.settings.move_port
         assert port is not None
         receiver = AE(self.settings.ae_title)
         receiver.require_called_aet = True
-        for image in IMAGES:
+        for image in classes:
             receiver.add_supported_context(image, [*_COMPRESSED, *_PLAIN])
         try:
             server = receiver.start_server(("", port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
@@ -153,28 +146,29 @@ class Dimse:
         try:
             with self._association([(_MOVE, _PLAIN)]) as association:
                 answers = association.send_c_move(asked, self.settings.ae_title, _MOVE)
-                self._follow(association, answers, over)
+                return self._follow(association, answers, over)
         finally:
             if server is not None:
                 server.shutdown()
 
-    def _follow(self, association: Any, answers: Iterator[Any], over: Callable[[], bool]) -> None:
-        """Read the answers of a retrieval to its end, or abort it when it is over before."""
+    def _follow(self, association: Any, answers: Iterator[Any], over: Callable[[], bool]) -> bool:
+        """Read the answers of a retrieval to its end, or abort it when it is over before; return whether all came."""
         code = None
         for status, _ in answers:
             code = getattr(status, "Status", None)
             if over():
                 association.abort()
-                return
+                return False
         if over():
-            return
+            return False
         if code == 0xA801:
             raise PacsError(
                 f"The server {self._name} does not know where our AE title is (C-MOVE); have it added there, "
                 "or fetch without a port to receive on."
             )
-        if code not in (0x0000, 0xB000):  # B000: some were refused; the count will tell
+        if code not in (0x0000, 0xB000):  # B000: some were refused
             raise self._broken(code)
+        return bool(code == 0x0000)
 
     def _find(self, association: Any, asked: Dataset, stop: threading.Event | None) -> list[Dataset]:
         found, code = [], None

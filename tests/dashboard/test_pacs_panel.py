@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ def store(in_demonstration: Path) -> Store:
 
 
 def act(panel: PacsPanel, **message: Any) -> None:
-    panel.act(message)
+    # In a thread of its own: once a browser test ran, this one has a loop that is said to run and never does.
+    hand = threading.Thread(target=panel.act, args=(message,))
+    hand.start()
+    hand.join()
     panel.wait()
 
 

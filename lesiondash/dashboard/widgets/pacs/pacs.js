@@ -38,7 +38,7 @@ function render({ model, el }) {
   });
   form.onsubmit = (event) => {
     event.preventDefault();
-    model.send({ type: "search", server: typed(), patient_id: patient.value, accession_number: accession.value, modality: modality.value });
+    if (!model.get("running")) model.send({ type: "search", server: typed(), patient_id: patient.value, accession_number: accession.value, modality: modality.value });
   };
   // What is web and what is DIMSE: only the fields that the server's kind has a use for.
   const showFields = () => {
@@ -50,18 +50,19 @@ function render({ model, el }) {
   url.oninput = showFields;
   const showRunning = () => {
     const running = model.get("running"), [done, total] = model.get("progress");
-    search.disabled = Boolean(running);
-    for (const button of list.querySelectorAll("button")) button.disabled = Boolean(running);
+    // Not `disabled`: a button that has the focus would lose it, and with it the place of who uses the keyboard.
+    for (const button of [search, ...list.querySelectorAll("button")]) button.setAttribute("aria-disabled", Boolean(running));
     stop.hidden = bar.hidden = !running;
     if (running === "fetch" && total) { bar.max = total; bar.value = done; } else bar.removeAttribute("value");
     status.textContent = running === "search" ? "Searching …"
       : running === "fetch" ? `${done}${total ? ` of ${total}` : ""} images` : model.get("status");
   };
+  const fetchOne = (uid) => { if (!model.get("running")) model.send({ type: "fetch", uid }); };
   const showFound = () => {
     list.replaceChildren(...model.get("found").map((row) => {
       const words = [row.modality || "unknown kind", row.body_part.toLowerCase(), row.number === null ? "" : `series ${row.number}`].filter(Boolean);
       const count = row.instances ? `${row.instances} image${row.instances === 1 ? "" : "s"}` : "images not counted";
-      const button = element("button", { className: "ld-item", type: "button", onclick: () => model.send({ type: "fetch", uid: row.uid }) },
+      const button = element("button", { className: "ld-item", type: "button", onclick: () => fetchOne(row.uid) },
         element("span", {}, words.join(" · "), element("small", { textContent: `study ${row.study}, ${when(row.days)} · ${count}` })));
       button.setAttribute("aria-label", `Fetch ${words.join(", ")}, study ${row.study}, ${count}`);
       return button;

@@ -1,0 +1,71 @@
+"""From a PACS to a scan on the page, by keyboard alone, in a real Chromium beside a real Orthanc."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ct_files import ct_dataset
+from orthanc import PASSWORD, USER, Orthanc, orthanc
+
+__all__ = ["orthanc"]
+PATIENT = "ID-OF-NOBODY"
+
+
+@pytest.fixture
+def kept(orthanc: Orthanc, tmp_path: Path) -> Orthanc:
+    """A server with one series of four slices."""
+    for number in range(1, 5):
+        stored = np.random.default_rng(number).integers(0, 2000, (64, 64))
+        dataset = ct_dataset(stored, 2.5 * number, number)
+        dataset.PatientID, dataset.BodyPartExamined, dataset.SeriesNumber = PATIENT, "CHEST", 3
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{dataset.SeriesInstanceUID}.{number}"
+        dataset.StudyInstanceUID = f"{dataset.SeriesInstanceUID}.0"
+        dataset.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+    orthanc.keep(sorted(tmp_path.glob("*.dcm")))
+    return orthanc
+
+
+def test_a_series_is_searched_fetched_and_shown_by_keyboard(opened: Any, kept: Orthanc) -> None:
+    page = opened.page
+    page.locator(".ld-pacs summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    for text in (kept.web, USER, PASSWORD, PATIENT):
+        page.keyboard.type(text)
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    item = page.locator(".ld-found button")
+    item.wait_for(timeout=30_000)
+    assert item.inner_text().split("\n")[0].startswith("CT · chest · series 3")
+    assert "4 images" in item.inner_text()
+    shots(page, "found")
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('.ld-found') !== null"):
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('.ld-pacs [role=status]').textContent === 'Fetched.'")
+    page.wait_for_function("document.querySelectorAll('.ld-header tbody tr').length > 5", timeout=30_000)
+    assert page.evaluate("document.activeElement.closest('.ld-found') !== null"), "the keyboard stays where it was"
+    shots(page, "fetched")
+    told = page.evaluate("document.body.innerText")
+    for secret in (PATIENT, USER, PASSWORD):
+        assert secret not in told
+    assert page.locator(".ld-pacs input[type=password]").count() == 1
+    assert opened.errors == []
+    assert opened.outside == []
+
+
+def shots(page: Any, name: str) -> None:
+    """Pictures to look at, where somebody asks for them."""
+    folder = os.environ.get("LESIONDASH_SHOTS")
+    for scheme in ("light", "dark") if folder else ():
+        page.emulate_media(color_scheme=scheme)
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 1000})
+            page.wait_for_timeout(500)
+            page.screenshot(path=f"{folder}/pacs-{name}-{scheme}-{width}.png", full_page=True)
