@@ -138,6 +138,6 @@ def watched(browser: Any) -> Iterator[Watched]:
 def opened(watched: Watched, site: Site) -> Watched:
     """The page, live: its map drawn and its encoder loaded."""
     watched.page.goto(site.url)
-    watched.page.wait_for_selector(".ld-chip:has-text('device')", timeout=60_000)
-    watched.page.wait_for_selector(".ld-map .js-plotly-plot .scatterlayer", timeout=60_000)
+    watched.page.wait_for_selector(".ld-chip:has-text('device')", timeout=150_000)
+    watched.page.wait_for_selector(".ld-map .js-plotly-plot .scatterlayer", timeout=150_000)
     return watched

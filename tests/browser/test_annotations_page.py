@@ -114,5 +114,5 @@ def test_a_lesion_is_added_and_found_and_removed(opened: Any) -> None:
     page.get_by_text("Added to the collection: 1").click()
     row.get_by_role("button", name="In collection").click()
     page.wait_for_function("!document.querySelector(\"button.ld-tile[data-lesion^='added-']\")")
-    assert page.locator(".ld-marks-added").is_hidden()
+    page.locator(".ld-marks-added").wait_for(state="hidden")
     assert opened.errors == []
