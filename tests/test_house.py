@@ -132,7 +132,7 @@ def test_notebook_runs(in_demonstration: Path, path: Path) -> None:
     from nbclient import NotebookClient
 
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(CHECKOUT / "notebooks")}}).execute()
+    NotebookClient(notebook, timeout=400, resources={"metadata": {"path": str(CHECKOUT / "notebooks")}}).execute()
     shown = notebook.cells[-1].outputs
     assert any("application/vnd.jupyter.widget-view+json" in output.get("data", {}) for output in shown)
 
