@@ -100,7 +100,8 @@ class Watched:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+def launch() -> Iterator[Callable[[list[str]], Any]]:
+    """Start Chromium with some flags; one Playwright for all, since a process can run no second one beside it."""
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     if executable is None:
         if os.environ.get("LESIONDASH_REQUIRE_BROWSER"):
@@ -109,9 +110,14 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
+        yield lambda flags: playwright.chromium.launch(executable_path=executable, args=flags)
+
+
+@pytest.fixture(scope="session")
+def browser(launch: Callable[[list[str]], Any]) -> Iterator[Any]:
+    started = launch(CHROMIUM_FLAGS)
+    yield started
+    started.close()
 
 
 @pytest.fixture
