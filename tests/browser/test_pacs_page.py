@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,6 @@ def test_a_series_is_searched_fetched_and_shown_by_keyboard(opened: Any, kept: O
     item.wait_for(timeout=30_000)
     assert item.inner_text().split("\n")[0].startswith("CT · chest · series 3")
     assert "4 images" in item.inner_text()
-    shots(page, "found")
     for _ in range(4):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.closest('.ld-found') !== null"):
@@ -51,21 +49,9 @@ def test_a_series_is_searched_fetched_and_shown_by_keyboard(opened: Any, kept: O
     page.wait_for_function("document.querySelector('.ld-pacs [role=status]').textContent === 'Fetched.'")
     page.wait_for_function("document.querySelectorAll('.ld-header tbody tr').length > 5", timeout=30_000)
     assert page.evaluate("document.activeElement.closest('.ld-found') !== null"), "the keyboard stays where it was"
-    shots(page, "fetched")
     told = page.evaluate("document.body.innerText")
     for secret in (PATIENT, USER, PASSWORD):
         assert secret not in told
     assert page.locator(".ld-pacs input[type=password]").count() == 1
     assert opened.errors == []
     assert opened.outside == []
-
-
-def shots(page: Any, name: str) -> None:
-    """Pictures to look at, where somebody asks for them."""
-    folder = os.environ.get("LESIONDASH_SHOTS")
-    for scheme in ("light", "dark") if folder else ():
-        page.emulate_media(color_scheme=scheme)
-        for width in (1440, 390):
-            page.set_viewport_size({"width": width, "height": 1000})
-            page.wait_for_timeout(500)
-            page.screenshot(path=f"{folder}/pacs-{name}-{scheme}-{width}.png", full_page=True)
