@@ -294,7 +294,7 @@ def test_an_added_lesion_opens_in_its_slices_and_is_no_hit_of_itself(page: Any) 
     expected = page.store.scans[page.annotations.scan.uid].series.hu[marks(page)[0].slice_index]
     page.annotations.act({"type": "open_added", "id": lesion.lesion_id})
     uid = page.view.widget.scan["uid"]
-    np.testing.assert_array_equal(page.view.slice_hu(uid, page.state.slice_index), expected)
+    np.testing.assert_array_equal(page.view.slice_hu(uid, page.state.slice_index)[0], expected)
     page.search.choose_scope("all")
     page.state.show(uid, page.state.slice_index, lesion.box)
     assert lesion.lesion_id not in {hit.lesion_id for hit in page.state.hits}

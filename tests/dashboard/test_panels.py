@@ -35,7 +35,7 @@ def test_case_shows_its_lesion_and_nine_others(page: Any) -> None:
     assert case.patient_id not in {hit.patient_id for hit in page.state.hits}
     assert len(page.search.widget.crops) == 9 * 64 * 64 * 2
     lesion = case.lesions[0]
-    shown = page.view.slice_hu(case.series_uid, page.state.slice_index)
+    shown = page.view.slice_hu(case.series_uid, page.state.slice_index)[0]
     np.testing.assert_array_equal(shown, page.store.collection.slice_hu(lesion.series_id, lesion.slice_index))
 
 
@@ -142,7 +142,7 @@ def test_result_opens_in_its_slice_and_leads_back(page: Any) -> None:
     page.search.open(hits[2].lesion_id)
     lesion = page.store.by_id[hits[2].lesion_id]
     assert page.state.hits == hits
-    shown = page.view.slice_hu(page.view.widget.scan["uid"], page.state.slice_index)
+    shown = page.view.slice_hu(page.view.widget.scan["uid"], page.state.slice_index)[0]
     np.testing.assert_array_equal(shown, page.store.collection.slice_hu(lesion.series_id, lesion.slice_index))
     page.view.back()
     assert (page.state.region.series_uid, page.state.region.box) == (query.series_uid, query.box)

@@ -16,7 +16,11 @@ from lesiondash.records import Annotation, Box, Series, Window
 
 POINTS = {"box": 2, "length": 2, "recist": 4, "ellipse": 2, "arrow": 2, "text": 1}
 MOST_MARKS = 5000
-LONGEST_TEXT = 500
+SLACK_PX = 1.0
+TOLERANCE = 1e-4
+"""Of the overlay: not one of its 255 levels."""
+LONGEST = {"id": 200, "label": 200, "note": 10_000}
+"""As in the schema of annotations."""
 
 
 class ViewPanel:
@@ -27,18 +31,25 @@ class ViewPanel:
         window = [state.window.center_hu, state.window.width_hu]
         self.widget = Viewer(self.slice_hu, self.overlay, self.act, window=window)
         self._query: Region | None = None
+        self._seen: dict[str, Series] = {}
         state.observe(self._follow_focus, "focus")
         state.observe(self._follow_window, "wished_window")
         state.observe(self._follow_annotations, "wished_annotations")
         state.observe(self._forget_overlays, ["params", "window"])
 
-    def slice_hu(self, uid: str, index: int) -> npt.NDArray[np.int16] | None:
-        """Return one slice as int16 HU, (y, x), or None for a slice that is not there."""
+    def slice_hu(self, uid: str, index: int) -> tuple[npt.NDArray[np.int16], float, float] | None:
+        """Return one slice as int16, (y, x), with slope and intercept to HU or values; None where there is none."""
         scan = self.store.scans.get(uid)
         if scan is None or not 0 <= index < len(scan.series):
             return None
         hu = scan.series.hu[index]
-        return hu if hu.dtype == np.int16 else np.clip(np.rint(hu), -32768, 32767).astype(np.int16)
+        if hu.dtype == np.int16:
+            return hu, 1.0, 0.0
+        if scan.series.unit == "HU":
+            return np.clip(np.rint(hu), -32768, 32767).astype(np.int16), 1.0, 0.0
+        low, high = float(hu.min()), float(hu.max())  # a slice's own range: a map of diffusion lies within 0.01
+        slope, intercept = max(high - low, 1e-12) / 65_000, (low + high) / 2
+        return np.rint((hu - intercept) / slope).astype(np.int16), slope, intercept
 
     @tells_errors
     def overlay(self, uid: str, index: int) -> npt.NDArray[np.uint8] | None:
@@ -47,7 +58,7 @@ class ViewPanel:
         if scan is None or not 0 <= index < len(scan.series):
             return None
         seen = self.state.window.apply(scan.series.hu[index])
-        response = frangi_filter(seen, self.state.params, dtype=np.float32).response
+        response = frangi_filter(seen, self.state.params, dtype=np.float32, tolerance=TOLERANCE).response
         return np.asarray(np.rint(255 * response / max(float(response.max()), 1e-9)), np.uint8)
 
     @tells_errors
@@ -61,20 +72,24 @@ class ViewPanel:
         elif kind == "window":
             self._set_window(Window(float(message["center"]), max(float(message["width"]), 1.0)))
         elif kind == "annotate":
-            self.annotate(str(message["uid"]), message["items"], revision=int(message["revision"]))
+            told = {"by": str(message["view"]), "revision": int(message["revision"])}
+            self.annotate(str(message["uid"]), message["items"], **told)
         elif kind == "back":
             self.back()
 
     @tells_errors
-    def annotate(self, uid: str, items: list[dict[str, Any]], *, revision: int = 0) -> None:
-        """Keep these marks, and no others, on a series; raises `AnnotationError`, and keeps the old, for a bad one."""
+    def annotate(self, uid: str, items: list[dict[str, Any]], *, by: str = "kernel", revision: int = 0) -> None:
+        """Keep these marks, and no others, on a series; raises `AnnotationError`, and keeps the old, for a bad one.
+
+        by: which view of the widget changed them, in its how-manieth change; the others follow it.
+        """
         scan = self.store.scans.get(uid)
         if scan is None:
             raise AnnotationError("The scan that was drawn on is not loaded; drop it again, the marks are kept.")
         marks = _checked(items, scan.series)
         self.store.annotations.replace(uid, marks)
         if uid == self.widget.scan.get("uid"):
-            self._tell_annotations(by="hand", revision=revision)
+            self._tell_annotations(by=by, revision=revision)
 
     def draw(self, x0: float, y0: float, x1: float, y1: float, *, slice_index: int) -> None:
         """Draw a box, in pixels, on a slice of the series shown; raises `BoxError` where it cannot be."""
@@ -96,7 +111,8 @@ class ViewPanel:
     def _follow_annotations(self, change: Any) -> None:
         if change.new is None:
             return
-        self.store.annotations.replace(str(self.widget.scan.get("uid", "")), change.new)
+        uid = str(self.widget.scan.get("uid", ""))
+        self.store.annotations.replace(uid, [item for item in change.new if item.series_uid == uid])
         self._tell_annotations()
 
     def _tell_annotations(self, *, by: str = "kernel", revision: int = 0) -> None:
@@ -129,6 +145,9 @@ class ViewPanel:
         if focus is None:
             return
         scan = self.store.scans[focus.series_uid]
+        if self._seen.get(scan.uid, scan.series) is not scan.series:
+            self.widget.loaded += 1
+        self._seen[scan.uid] = scan.series
         looking = not focus.search and focus.series_uid.startswith("lesion ")
         self.widget.banner = scan.title if looking else ""
         height, width = scan.series.hu.shape[1:]
@@ -192,15 +211,23 @@ def _annotation(item: dict[str, Any], series: Series) -> Annotation:
     kind, points = item.get("kind"), item.get("points", [])
     if kind not in POINTS or len(points) != POINTS[kind]:
         raise AnnotationError(f"A mark of kind {str(kind)[:20]!r} with {len(points)} points is none; draw it again.")
-    index = int(item["slice"])
+    try:
+        index, placed = int(item["slice"]), np.array(points, np.float64)
+    except (KeyError, TypeError, ValueError):
+        raise AnnotationError("A mark's points are not pairs of numbers; draw it again.") from None
     if not 0 <= index < len(series):
         raise AnnotationError(f"A mark is on slice {index + 1}; this series has slices 1 to {len(series)}.")
-    placed = np.array(points, np.float64)
     if placed.shape != (POINTS[kind], 2) or not np.isfinite(placed).all():
         raise AnnotationError("A mark's points are not pairs of numbers; draw it again.")
-    label, note = (str(item.get(name, ""))[:LONGEST_TEXT] for name in ("label", "note"))
+    height, width = series.hu.shape[1:]
+    if (placed < -SLACK_PX).any() or (placed > np.array([width, height]) + SLACK_PX).any():
+        raise AnnotationError(f"A mark lies outside the image of {width} × {height} pixels; draw it again.")
+    words = {name: str(item.get(name, "")) for name in LONGEST}
+    for name, most in LONGEST.items():
+        if len(words[name]) > most:
+            raise AnnotationError(f"The {name} of a mark has {len(words[name]):,} letters; write {most:,} at most.")
     spots = tuple((float(x), float(y)) for x, y in placed)
-    return Annotation(str(item["id"])[:64], kind, series.uid, index, spots, label, note)
+    return Annotation(words["id"], kind, series.uid, index, spots, words["label"], words["note"])
 
 
 def _edges(box: Box, slice_index: int) -> list[float]:

@@ -18,7 +18,8 @@ class Viewer(anywidget.AnyWidget):
     """Shows the series described by `scan`; asks `slice_hu(uid, index)` for a slice when it first comes into view.
 
     box: [x0, y0, x1, y1] in pixels, or []; window: [center_hu, width_hu]. annotations: {uid, items, by, revision}; by
-    is "hand" where the items only answer a change of the browser's own, with its revision. overlay(uid, index) is the
+    is the view whose own change, of that revision, the items only answer, or "kernel". loaded grows when a series was
+    read anew: the slices that the browser has are no longer its own. overlay(uid, index) is the
     filter's response to a slice, uint8 (y, x); those of an older overlay_version are forgotten.
     """
 
@@ -31,10 +32,11 @@ class Viewer(anywidget.AnyWidget):
     banner = t.Unicode("").tag(sync=True)
     annotations = t.Dict().tag(sync=True)
     overlay_version = t.Int(0).tag(sync=True)
+    loaded = t.Int(0).tag(sync=True)
 
     def __init__(
         self,
-        slice_hu: Callable[[str, int], npt.NDArray[np.int16] | None],
+        slice_hu: Callable[[str, int], tuple[npt.NDArray[np.int16], float, float] | None],
         overlay: Callable[[str, int], npt.NDArray[np.uint8] | None],
         on_action: Callable[[dict[str, Any]], None],
         **kwargs: Any,
@@ -48,13 +50,20 @@ class Viewer(anywidget.AnyWidget):
         kind, uid = content.get("type"), str(content.get("uid", ""))
         if kind == "slices":
             for index in content["indices"]:
-                self._send_picture({"type": "slice", "uid": uid, "index": int(index)}, self._slice_hu(uid, int(index)))
+                self._send_slice(uid, int(index))
         elif kind == "overlay":
             index = int(content["index"])
             told = {"type": "overlay", "uid": uid, "index": index, "version": self.overlay_version}
             self._send_picture(told, self._overlay(uid, index))
         else:
             self._on_action(content)
+
+    def _send_slice(self, uid: str, index: int) -> None:
+        found = self._slice_hu(uid, index)
+        if found is not None:
+            pixels, slope, intercept = found
+            scale = {} if (slope, intercept) == (1.0, 0.0) else {"slope": slope, "intercept": intercept}
+            self._send_picture({"type": "slice", "uid": uid, "index": index, **scale}, pixels)
 
     def _send_picture(self, told: dict[str, Any], picture: npt.NDArray[Any] | None) -> None:
         if picture is not None:

@@ -25,14 +25,15 @@ function buildControls() {
     zoomIn: named(button("+", "Zoom in (+, or right drag)"), "zoom in"), zoomOut: named(button("−", "Zoom out (−)"), "zoom out"),
     reset: button("Esc Fit", "Whole slice again (Esc)"),
     undo: button("U Undo", "Undo (U, Ctrl+Z)"), redo: button("⇧U Redo", "Redo (Shift+U, Ctrl+Shift+Z)"),
+    place: button("K Place", "A mark of this tool in the middle, to be moved by keys (K)"),
     next: button("N Next", "Select the next mark (N; Shift+N the one before)"), remove: button("Del Delete", "Delete the selected mark (Del)"),
     play: button("C Cine", "Play the slices, or stop (C)"),
     rate: named(element("input", { type: "number", min: 1, max: 60, value: 12, title: "Slices a second" }), "slices a second"),
     search: button("⏎ Search", "Search the box (Enter)"),
     slider: named(element("input", { type: "range", min: 0, max: 0, value: 0 }), "slice"),
     edges: ["left", "top", "right", "bottom"].map((name) => named(element("input", { type: "number", step: "any" }), `box ${name} edge, pixels`)),
-    label: named(element("input", { type: "text", maxLength: 64, placeholder: "label" }), "label of the selected mark"),
-    note: named(element("input", { type: "text", maxLength: 500, placeholder: "note" }), "note on the selected mark"),
+    label: named(element("input", { type: "text", maxLength: 200, placeholder: "label" }), "label of the selected mark"),
+    note: named(element("input", { type: "text", maxLength: 10000, placeholder: "note" }), "note on the selected mark"),
     measure: element("span", { className: "ld-measure" }),
   };
 }

@@ -48,6 +48,17 @@ function movedPoint(mark, handle, to, spacing) {
   return recistPoints(points[0], points[1], { at: wished.at, sides }, spacing);
 }
 
+// Points moved together, as far as the image lets all of them.
+function shifted(points, by, [width, height]) {
+  const [x0, y0, x1, y1] = bounds(points);
+  const dx = Math.max(-x0, Math.min(width - x1, by[0])), dy = Math.max(-y0, Math.min(height - y1, by[1]));
+  return points.map(([x, y]) => [x + dx, y + dy]);
+}
+
+function within(points, [width, height]) {
+  return points.map(([x, y]) => [Math.max(0, Math.min(width, x)), Math.max(0, Math.min(height, y))]);
+}
+
 function bounds(points) {
   const xs = points.map((p) => p[0]), ys = points.map((p) => p[1]);
   return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
@@ -78,11 +89,14 @@ function areaMm2(mark, [, dy, dx]) {
   return mark.kind === "ellipse" ? (Math.PI / 4) * sides : sides;
 }
 
+// Whole HU; of what is small, as in a map of diffusion, three digits.
+const said = (value) => (Math.abs(value) >= 100 || Number.isInteger(value) ? value.toFixed(0) : String(Number(value.toPrecision(3))));
+
 // What stands beside a mark: its measure in mm, and for an ellipse the values within.
 function measureText(mark, spacing, values, width, height, unit) {
   const [a, b, c, d] = mark.points, mm = (value) => `${value.toFixed(1)} mm`;
   if (mark.kind === "length") return mm(lengthMm(a, b, spacing));
-  if (mark.kind === "recist") return `${mm(lengthMm(a, b, spacing))} × ${mm(lengthMm(c, d, spacing))}`;
+  if (mark.kind === "recist") return [lengthMm(a, b, spacing), lengthMm(c, d, spacing)].sort((p, q) => q - p).map(mm).join(" × ");
   if (mark.kind === "box") {
     const [x0, y0, x1, y1] = bounds(mark.points);
     return `${((x1 - x0) * spacing[2]).toFixed(0)} × ${((y1 - y0) * spacing[1]).toFixed(0)} mm`;
@@ -91,7 +105,7 @@ function measureText(mark, spacing, values, width, height, unit) {
   const found = values && statistics(mark, values, width, height);
   const area = `${areaMm2(mark, spacing).toFixed(0)} mm²`;
   const named = unit === "HU" ? " HU" : "";
-  return found ? `${found.mean.toFixed(0)} ± ${found.deviation.toFixed(0)}${named} (${found.low} to ${found.high}), ${area}` : area;
+  return found ? `${said(found.mean)} ± ${said(found.deviation)}${named} (${said(found.low)} to ${said(found.high)}), ${area}` : area;
 }
 
 function distanceToSegment([px, py], [ax, ay], [bx, by]) {

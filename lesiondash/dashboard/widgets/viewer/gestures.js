@@ -1,7 +1,7 @@
 // What pointers do on the slice: the left one uses the tool, the right one zooms, the middle one pans, two fingers both.
 const GRAB_PX = 9;
 
-function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, search, addMark, goTo }) {
+function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, search, addMark, changeMark, tellWindow, goTo }) {
   const fingers = new Map();
   let pinch = null;
   const at = (event) => {
@@ -74,14 +74,15 @@ function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, s
     const here = clipped(s.cursor, now), start = clipped(d.start, now);
     if (d.tool === "box") {
       setBox([Math.min(start[0], here[0]), Math.min(start[1], here[1]), Math.max(start[0], here[0]), Math.max(start[1], here[1])]);
-    } else if (d.tool === "recist") s.preview = { kind: "recist", points: drawnRecist(start, here, now.spacing_mm) };
+    } else if (d.tool === "recist") s.preview = { kind: "recist", points: within(drawnRecist(start, here, now.spacing_mm), [now.width, now.height]) };
     else if (POINTS[d.tool] === 2) s.preview = { kind: d.tool, points: [start, here] };
     else if (d.tool === "select" && d.mark) {
       const by = [s.cursor[0] - d.start[0], s.cursor[1] - d.start[1]];
-      const points = marks.handle < 0 ? d.mark.points.map(([px, py]) => [px + by[0], py + by[1]]) : movedPoint(d.mark, marks.handle, here, now.spacing_mm);
+      const size = [now.width, now.height];
+      const points = marks.handle < 0 ? shifted(d.mark.points, by, size) : within(movedPoint(d.mark, marks.handle, here, now.spacing_mm), size);
       s.preview = { ...d.mark, points };
     } else if (d.tool === "window") {
-      const step = Math.max(1, d.window[1] / 300) / devicePixelRatio;
+      const step = Math.max(now.unit === "HU" ? 1 : 0, d.window[1] / 300) / devicePixelRatio;
       setWindow(d.window[0] + (y - d.y) * step, d.window[1] + (x - d.x) * step);
     } else if (d.tool === "pan") {
       view.panX = d.panX + x - d.x; view.panY = d.panY + y - d.y;
@@ -100,8 +101,8 @@ function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, s
     const here = s.cursor ?? d.start, moved = Math.hypot(here[0] - d.start[0], here[1] - d.start[1]) > 1;
     if (d.tool === "text") addMark({ kind: "text", points: [clipped(d.start, now)] });
     else if (d.tool === "select") {
-      if (d.mark && preview && moved) marks.change(d.mark.id, { points: preview.points });
-    } else if (!moved) { /* a click is no mark */ }
+      if (d.mark && preview && moved) changeMark(d.mark, preview.points);
+    } else if (d.tool === "window") tellWindow(); else if (!moved) { /* a click is no mark */ }
     else if (d.tool === "box") search(true);  // a drag, however thin, is a box that the kernel judges
     else if (preview) addMark({ kind: preview.kind, points: preview.points });
     draw();
@@ -109,5 +110,8 @@ function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, s
   canvas.onpointerup = finish;
   canvas.onpointercancel = (event) => { s.preview = null; s.drag = null; finish(event); draw(); };
   canvas.onpointerleave = () => { if (!s.drag) s.cursor = null; draw(); };
-  canvas.onwheel = (event) => { event.preventDefault(); goTo(s.index + Math.sign(event.deltaY)); };
+  canvas.onwheel = (event) => {
+    event.preventDefault();
+    if (event.ctrlKey) { view.zoomAt(Math.exp(-event.deltaY / 200), ...at(event)); draw(); } else goTo(s.index + Math.sign(event.deltaY));
+  };
 }

@@ -1,18 +1,20 @@
 // Slices by "uid index": asked for once, ahead of the hand, and the oldest forgotten.
-const CACHE_SLICES = 400, AHEAD = 8;
+const CACHE_SLICES = 400, AHEAD = 8, AGAIN_MS = 5000;
 
 function makeSlices(model, onArrive) {
-  const cache = new Map(), asked = new Set();
+  const cache = new Map(), asked = new Map();
+  model.on("change:loaded", () => { cache.clear(); asked.clear(); onArrive("", -1); });  // a scan may have been read anew
   const bytesOf = ({ buffer, byteOffset, byteLength }) => buffer.slice(byteOffset, byteOffset + byteLength);
   model.on("msg:custom", (message, buffers) => {
     if (message.type !== "slice") return;
     const key = `${message.uid} ${message.index}`, [sent] = buffers;
     asked.delete(key);
-    cache.set(key, new Int16Array(sent.buffer ? bytesOf(sent) : sent));
+    const whole = new Int16Array(sent.buffer ? bytesOf(sent) : sent), { slope, intercept } = message;
+    cache.set(key, slope ? Float32Array.from(whole, (value) => value * slope + intercept) : whole);
     if (cache.size > CACHE_SLICES) cache.delete(cache.keys().next().value);
     onArrive(message.uid, message.index);
   });
-  const wanted = (uid, index) => !cache.has(`${uid} ${index}`) && !asked.has(`${uid} ${index}`);
+  const wanted = (uid, index) => !cache.has(`${uid} ${index}`) && !(performance.now() - asked.get(`${uid} ${index}`) < AGAIN_MS);
   return {
     get: (uid, index) => cache.get(`${uid} ${index}`),
     // The slice shown first, then those ahead in the direction of the scroll, one behind.
@@ -22,10 +24,9 @@ function makeSlices(model, onArrive) {
       order.push(index - direction);
       const indices = order.filter((i) => i >= 0 && i < count && wanted(uid, i));
       if (!indices.length) return;
-      for (const i of indices) asked.add(`${uid} ${i}`);
+      for (const i of indices) asked.set(`${uid} ${i}`, performance.now());
       model.send({ type: "slices", uid, indices });
     },
-    forget(uid, index) { asked.delete(`${uid} ${index}`); },
   };
 }
 

@@ -15,7 +15,7 @@ function render({ model, el }) {
   const back = element("button", { className: "ld-btn", textContent: "Back to the query" });
   const bannerText = element("span"), banner = element("div", { className: "ld-banner", hidden: true }, bannerText, back);
   const chosen = element("div", { className: "ld-row", hidden: true }, c.measure, c.label, c.note);
-  el.append(element("div", { className: "ld-tools" }, ...Object.values(c.tools), c.next, c.remove, c.undo, c.redo),
+  el.append(element("div", { className: "ld-tools" }, ...Object.values(c.tools), c.place, c.next, c.remove, c.undo, c.redo),
     element("div", { className: "ld-tools" }, ...c.presets, c.invert, c.zoomOut, c.zoomIn, c.reset, c.overlay, c.opacity),
     banner, stage, chosen,
     element("div", { className: "ld-row" }, "Slice", c.slider, c.play, c.rate, "/ s"),
@@ -24,7 +24,7 @@ function render({ model, el }) {
   const context = canvas.getContext("2d"), view = makeView(canvas), picture = makePicture(), tint = makePicture();
   const s = { tool: "box", index: 0, direction: 1, box: null, boxSlice: -1, window: model.get("window"), invert: false, drag: null, preview: null, cursor: null, overlay: false, fitted: "", painted: "" };
   const scan = () => (model.get("scan").count ? model.get("scan") : null);
-  const slices = makeSlices(model, (uid, index) => { if (scan()?.uid === uid && index === s.index) draw(); });
+  const slices = makeSlices(model, (uid, index) => { if (index < 0 || (scan()?.uid === uid && index === s.index)) { s.painted = ""; draw(); } });
   const overlays = makeOverlays(model, () => { s.painted = ""; draw(); });
   const marks = makeMarks(model, () => { showChosen(); draw(); });
 
@@ -49,7 +49,10 @@ function render({ model, el }) {
     el.dataset.drawn = hu ? `${now.uid} ${s.index}` : "";
   }
   function paintSlice(now, hu, frame) {
-    if (now.unit !== "HU" && s.fitted !== now.uid) { s.fitted = now.uid; fit(hu); }
+    if (s.fitted !== now.uid) {  // values without HU are shown as they spread; the window of HU comes back with HU
+      if (now.unit !== "HU") { s.huWindow ??= s.window; fit(hu); } else if (s.huWindow) { setWindow(...s.huWindow); s.huWindow = null; }
+      s.fitted = now.uid;
+    }
     const key = `${now.uid} ${s.index} ${s.window} ${s.invert}`;
     if (key !== s.painted) { picture.fill(now.width, now.height, (image) => windowed(hu, image, s.window, s.invert)); s.painted = key; }
     context.imageSmoothingEnabled = frame.sx < 4;
@@ -82,11 +85,11 @@ function render({ model, el }) {
   function label(now, hu, frame) {
     const z = now.positions_mm[s.index];
     tl.textContent = `slice ${s.index + 1} / ${now.count}${z === undefined ? "" : ` · z ${z.toFixed(1)} mm`}`;
-    tr.textContent = `W ${Math.round(s.window[1])} L ${Math.round(s.window[0])}`;
+    tr.textContent = now.unit === "HU" ? `W ${Math.round(s.window[1])} L ${Math.round(s.window[0])}` : `W ${said(s.window[1])} L ${said(s.window[0])}`;
     bl.textContent = "";
     if (s.cursor && hu) {
       const [x, y] = s.cursor.map(Math.floor);
-      if (x >= 0 && y >= 0 && x < now.width && y < now.height) bl.textContent = `${hu[y * now.width + x]}${now.unit === "HU" ? " HU" : ""} at (${x}, ${y})`;
+      if (x >= 0 && y >= 0 && x < now.width && y < now.height) bl.textContent = `${said(hu[y * now.width + x])}${now.unit === "HU" ? " HU" : ""} at (${x}, ${y})`;
     }
     const o = now.orientation, ends = o?.length ? [o.slice(0, 3), o.slice(0, 3).map((v) => -v), o.slice(3), o.slice(3).map((v) => -v)] : [];
     sides.forEach((node, i) => { node.textContent = ends.length ? letterOf(ends[i]) : ""; });
@@ -113,10 +116,12 @@ function render({ model, el }) {
     sliceTimer = setTimeout(() => model.send({ type: "slice_shown", index: s.index }), 150);
   }
   let windowTimer = 0;
+  // A window of values that are no HU is this picture's alone.
+  const tellWindow = () => { if (scan()?.unit === "HU") model.send({ type: "window", center: s.window[0], width: s.window[1] }); };
   function setWindow(center, width) {
-    s.window = [center, Math.max(1, width)];
+    s.window = [center, Math.max(scan()?.unit === "values" ? 1e-6 : 1, width)];
     clearTimeout(windowTimer);
-    windowTimer = setTimeout(() => model.send({ type: "window", center: s.window[0], width: s.window[1] }), 60);
+    if (!s.drag) windowTimer = setTimeout(tellWindow, 60);  // a drag tells where it ends
     draw();
   }
   function fit(hu) {
@@ -141,6 +146,11 @@ function render({ model, el }) {
     marks.add({ ...mark, slice: s.index });
     if (mark.kind === "text") c.label.focus();
   }
+  // A box that is moved or sized is searched for where it is now.
+  function changeMark(mark, points) {
+    marks.change(mark.id, { points });
+    if (mark.kind === "box") { setBox(bounds(points)); search(); }
+  }
   function setTool(tool) {
     s.tool = tool;
     for (const [name, node] of Object.entries(c.tools)) node.setAttribute("aria-pressed", String(name === tool));
@@ -157,6 +167,8 @@ function render({ model, el }) {
   }
   function showChosen() {
     const mark = marks.chosen(), now = scan();
+    if (mark?.kind === "box" && s.chosenBox !== mark.id && mark.slice === s.index) setBox(bounds(mark.points));
+    s.chosenBox = mark?.id;
     chosen.hidden = !mark;
     c.undo.disabled = !marks.canUndo(); c.redo.disabled = !marks.canRedo();
     c.remove.disabled = !mark; c.next.disabled = !marks.items.length;
@@ -172,9 +184,11 @@ function render({ model, el }) {
     const now = scan(), mark = marks.chosen();
     if (!now) return;
     if (mark && mark.slice === s.index) {
-      const last = mark.points.length - 1, end = mark.points[last];
-      const points = resize && last ? movedPoint(mark, mark.kind === "recist" ? 1 : last, mark.kind === "recist" ? [mark.points[1][0] + dx, mark.points[1][1] + dy] : [end[0] + dx, end[1] + dy], now.spacing_mm) : mark.points.map(([x, y]) => [x + dx, y + dy]);
+      const last = mark.points.length - 1;
+      const size = [now.width, now.height], handle = mark.kind === "recist" ? 1 : last, [x, y] = mark.points[handle];
+      const points = resize && last ? within(movedPoint(mark, handle, [x + dx, y + dy], now.spacing_mm), size) : shifted(mark.points, [dx, dy], size);
       marks.change(mark.id, { points });
+      if (mark.kind === "box") setBox(bounds(points));
       return;
     }
     const [x0, y0, x1, y1] = s.box && s.boxSlice === s.index ? s.box : [now.width / 2 - 16, now.height / 2 - 16, now.width / 2 + 16, now.height / 2 + 16];
@@ -198,7 +212,7 @@ function render({ model, el }) {
   const toggle = (name, node) => () => { s[name] = !s[name]; node.setAttribute("aria-pressed", String(s[name])); draw(); };
   const toggleInvert = toggle("invert", c.invert), toggleOverlay = toggle("overlay", c.overlay);
   const reset = () => { if (marks.selected) marks.select(""); view.reset(); draw(); };
-  makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, search, addMark, goTo });
+  makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, search, addMark, changeMark, tellWindow, goTo });
 
   canvas.onkeydown = (event) => {
     const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key], key = event.key.toLowerCase();
@@ -230,7 +244,7 @@ function render({ model, el }) {
   Object.assign(c.invert, { onclick: toggleInvert }); Object.assign(c.overlay, { onclick: toggleOverlay });
   c.opacity.oninput = draw;
   c.undo.onclick = () => marks.undo(); c.redo.onclick = () => marks.redo();
-  c.next.onclick = () => selectNext(1); c.remove.onclick = () => marks.remove(marks.selected);
+  c.place.onclick = place; c.next.onclick = () => selectNext(1); c.remove.onclick = () => marks.remove(marks.selected);
   c.label.onchange = () => marks.change(marks.selected, { label: c.label.value.trim() });
   c.note.onchange = () => marks.change(marks.selected, { note: c.note.value.trim() });
   c.play.onclick = play;
