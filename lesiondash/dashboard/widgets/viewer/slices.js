@@ -1,5 +1,5 @@
 // Slices by "uid index": asked for once, ahead of the hand, and the oldest forgotten.
-const CACHE_SLICES = 400, AHEAD = 8, AGAIN_MS = 5000;
+const CACHE_SLICES = 400, AHEAD = 16, AT_ONCE = 6, AGAIN_MS = 5000;
 
 function makeSlices(model, onArrive) {
   const cache = new Map(), asked = new Map();
@@ -23,7 +23,9 @@ function makeSlices(model, onArrive) {
       for (let k = 1; k <= AHEAD; k += 1) order.push(index + k * direction);
       order.push(index - direction);
       const indices = order.filter((i) => i >= 0 && i < count && wanted(uid, i));
-      if (!indices.length) return;
+      // Several in one question, unless the slice that is shown waits, or an end of the series is near.
+      const near = index <= AHEAD || index >= count - AHEAD - 1;
+      if (!indices.length || (indices.length < AT_ONCE && !near && !indices.includes(index))) return;
       for (const i of indices) asked.set(`${uid} ${i}`, performance.now());
       model.send({ type: "slices", uid, indices });
     },
