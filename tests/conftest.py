@@ -47,3 +47,8 @@ def shared_dicom() -> Path:
     if not folder.is_dir():
         pytest.skip("the real DICOM files of ../shared/data are not on this machine")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs a browser last: Playwright leaves its event loop marked as running in the test's thread."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
