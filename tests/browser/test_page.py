@@ -241,6 +241,7 @@ def test_results_are_steered_narrowed_and_explained_by_keyboard(opened: Any) -> 
     results.get_by_role("button", name="Less like this: 1", exact=True).press("Enter")
     page.wait_for_function(f"document.querySelector('button.ld-tile').dataset.lesion !== '{nine[0]}'")
     assert page.evaluate("document.querySelectorAll('.ld-shares').length") == 0
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Less like this: 1"
     results.get_by_role("button", name="Undo").press("Enter")
     page.wait_for_function(f"document.querySelector('button.ld-tile').dataset.lesion === '{nine[0]}'")
     assert tile_ids(page) == nine

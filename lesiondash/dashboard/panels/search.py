@@ -162,7 +162,7 @@ class SearchPanel:
 
     @tells_errors
     def less(self, lesion_id: str) -> None:
-        """Search again for less like a result."""
+        """Search again for less like a result, and without it."""
         self._steer(self._feedback.less(lesion_id))
 
     @tells_errors
@@ -231,7 +231,12 @@ class SearchPanel:
     def _rank(self) -> None:
         query_id, patient_id = self._identity
         index, query = self.store.gallery.index, self._query()
-        among: dict[str, Any] = {"query_id": query_id, "patient_id": patient_id, "where": self._where}
+        among: dict[str, Any] = {
+            "query_id": query_id,
+            "patient_id": patient_id,
+            "where": self._where,
+            "exclude": self._feedback.disliked,  # what is not wanted does not come back
+        }
         self.state.query_xy = place(index.similarities(query), self.store.gallery.xy)
         ranking, k = self.widget.ranking, min(self.widget.k, len(index))
         try:

@@ -148,10 +148,11 @@ function render({ model, el }) {
           ...model.get("types").map(([type, share]) => element("span", { textContent: `${type} ${Math.round(100 * share)} %`, title: TYPE_HINT })))));
     }
     if (!hits.length && !query.byteLength) nodes.push(element("div", { className: "ld-hint", textContent: "Draw a box on the slice: its nine nearest lesions appear here." }));
-    const held = grid.contains(document.activeElement) ? document.activeElement.dataset : {};
+    const toolsShown = () => [...grid.querySelectorAll(".ld-tool")];
+    const held = toolsShown().indexOf(document.activeElement), name = document.activeElement?.dataset.tool;
     grid.replaceChildren(...nodes);
-    // A tool that was pressed keeps the keyboard, though its tile is drawn anew.
-    if (held.tool) [...grid.querySelectorAll(".ld-tool")].find((node) => node.dataset.tool === held.tool)?.focus();
+    // A tool that was pressed keeps the keyboard, though its tile is drawn anew; so does its place, where the tile is gone.
+    if (held >= 0) (toolsShown().find((node) => node.dataset.tool === name) ?? toolsShown()[held])?.focus();
     showPictures();
     showWhy();
   }
