@@ -2,7 +2,7 @@
 
 | trait | written by | read by |
 |---|---|---|
-| focus, wished_… | `State.show`, `.ask_window`, `.ask_annotations` (any panel asks, none writes) | view |
+| focus, beside, wished_… | `State.show`, `.show_beside`, `.ask_…` (any panel asks, none writes) | view |
 | slice_index, region, window, annotations | view | frangi, search, annotations |
 | params | frangi | sensitivity |
 | scope, hits, query_xy | search | map |
@@ -56,6 +56,7 @@ class State(t.HasTraits):
     """The page's small values; arrays live in the `Store`, by id."""
 
     focus = t.Instance(Focus, allow_none=True)
+    beside = t.Instance(Focus, allow_none=True)
     slice_index = t.Int(0)
     region = t.Instance(Region, allow_none=True)
     window = t.Instance(Window, args=(WINDOWS["soft tissue"].center_hu, WINDOWS["soft tissue"].width_hu))
@@ -74,6 +75,11 @@ class State(t.HasTraits):
         """Ask the viewer for a series, a slice and a box; `search` false leaves the nine as they are."""
         self.focus = None
         self.focus = Focus(series_uid, slice_index, box, search)
+
+    def show_beside(self, series_uid: str, slice_index: int, box: Box | None = None) -> None:
+        """Ask the viewer for a second series beside the one it shows, which stays as it is."""
+        self.beside = None
+        self.beside = Focus(series_uid, slice_index, box, search=False)
 
     def ask_window(self, window: Window) -> None:
         """Ask the viewer for a window."""

@@ -224,6 +224,7 @@ def test_scope_and_opening_a_result(opened: Any) -> None:
     page.wait_for_function(f"document.querySelector('button.ld-tile').dataset.lesion === '{cross[0]}'")
     assert patients[0] not in page.locator("button.ld-tile .ld-patient").all_inner_texts()
     page.locator("button.ld-tile").first.click()
+    page.get_by_role("button", name="Open", exact=True).click()
     page.wait_for_selector(".ld-banner:visible")
     assert tile_ids(page) == cross
     page.get_by_role("button", name="Back to the query").click()

@@ -136,12 +136,45 @@ def test_bad_box_changes_nothing(page: Any, box: tuple[float, ...]) -> None:
     assert page.state.region == region
 
 
-def test_result_opens_in_its_slice_and_leads_back(page: Any) -> None:
+def test_result_opens_beside_the_query(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    hits, query, scan = page.state.hits, page.state.region, page.view.widget.scan
+    page.search.open(hits[2].lesion_id)
+    lesion, beside = page.store.by_id[hits[2].lesion_id], page.view.widget.beside
+    assert (page.state.hits, page.state.region, page.view.widget.scan) == (hits, query, scan)
+    shown = page.view.slice_hu(beside["uid"], beside["slice_index"])[0]
+    np.testing.assert_array_equal(shown, page.store.collection.slice_hu(lesion.series_id, lesion.slice_index))
+    assert beside["box"][:4] == [lesion.box.x0, lesion.box.y0, lesion.box.x1, lesion.box.y1]
+    page.view.act({"type": "beside_close"})
+    assert page.view.widget.beside == {}
+
+
+def test_another_scan_ends_the_comparison(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    first = page.view.widget.scan["uid"]
+    page.load.open_case(page.store.cases[1].name)
+    page.load.show_beside(first)
+    assert page.view.widget.beside["uid"] == first
+    page.load.open_case(page.store.cases[2].name)
+    assert page.view.widget.beside == {}
+
+
+def test_result_without_a_scan_is_shown_alone(page: Any) -> None:
+    page.view.widget.scan = {}
+    page.map.select([lesion.lesion_id for lesion in page.store.gallery.lesions[:3]])
+    page.search.open(page.search.widget.hits[0]["lesion_id"])
+    assert page.view.widget.scan["uid"].startswith("lesion ")
+    assert page.view.widget.beside == {}
+
+
+def test_result_opens_in_place_of_the_query_and_leads_back(page: Any) -> None:
     page.load.open_case(page.store.cases[0].name)
     hits, query = page.state.hits, page.state.region
     page.search.open(hits[2].lesion_id)
+    page.view.act({"type": "beside_open", "index": page.view.widget.beside["slice_index"]})
     lesion = page.store.by_id[hits[2].lesion_id]
     assert page.state.hits == hits
+    assert page.state.region.box == lesion.box
     shown = page.view.slice_hu(page.view.widget.scan["uid"], page.state.slice_index)[0]
     np.testing.assert_array_equal(shown, page.store.collection.slice_hu(lesion.series_id, lesion.slice_index))
     page.view.back()

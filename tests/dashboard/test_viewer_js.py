@@ -150,3 +150,28 @@ def test_an_old_answer_or_another_views_change_undoes_nothing() -> None:
         part="marks",
     )
     assert found == [2, 1, 3, 2]
+
+
+def series(count: int, step: float, spacing: list[float], size: list[int], start: float = 0.0) -> str:
+    positions = [start + step * i for i in range(count)]
+    described = {"count": count, "positions_mm": positions, "spacing_mm": spacing, "width": size[0], "height": size[1]}
+    return json.dumps(described)
+
+
+def test_nearest_slice_is_nearest_in_mm() -> None:
+    thin = series(40, 1.25, [1.25, 1, 1], [9, 9], start=-20)
+    assert run(f"[-99, -17.4, 0, 99].map((z) => nearestSlice({thin}, z))") == [0, 2, 16, 39]
+    unplaced = json.dumps({"count": 5, "positions_mm": [], "spacing_mm": [2, 1, 1]})
+    assert run(f"nearestSlice({unplaced}, 5.2)") == 3
+
+
+def test_second_slice_lies_at_the_first_ones_scale_in_mm() -> None:
+    first, second = series(1, 1, [1, 0.8, 0.5], [400, 300]), series(1, 1, [1, 1.2, 0.9], [256, 200])
+    frame, canvas, other = "{sx: 1.5, sy: 2.4, x: -40, y: 25}", "{width: 600, height: 500}", "{width: 300, height: 250}"
+    f = run(f"frameInMm({frame}, {first}, {canvas}, {second}, {other}, [7, -3])")
+    per_mm = 1.5 / 0.5 / 2  # the second canvas is half as wide
+    assert (f["sx"] / 0.9, f["sy"] / 1.2) == pytest.approx((per_mm, per_mm))
+    # what is in the middle of the first canvas, 7 and -3 mm further, is in the middle of the second
+    middle_mm = np.array([(300 + 40) / 1.5 - 200, (250 - 25) / 2.4 - 150]) * [0.5, 0.8] + [7, -3]
+    found_mm = np.array([(150 - f["x"]) / f["sx"] - 128, (125 - f["y"]) / f["sy"] - 100]) * [0.9, 1.2]
+    assert found_mm == pytest.approx(middle_mm)

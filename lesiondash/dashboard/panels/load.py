@@ -41,7 +41,7 @@ class LoadPanel:
 
     @tells_errors
     def receive(self, message: dict[str, Any], chunk: bytes | memoryview) -> dict[str, Any] | None:
-        """Answer one message of the drop zone: begin, chunk (acknowledged), end, cancel, show, case.
+        """Answer one message of the drop zone: begin, chunk (acknowledged), end, cancel, show, beside, case.
 
         A chunk's parts say of which files it holds which bytes: file, name, offset, length.
         """
@@ -57,6 +57,8 @@ class LoadPanel:
             self.cancel()
         elif kind == "show":
             self.show(str(message["uid"]))
+        elif kind == "beside":
+            self.show_beside(str(message["uid"]))
         elif kind == "case":
             self.open_case(str(message["name"]))
         return None
@@ -164,6 +166,11 @@ class LoadPanel:
     def show(self, uid: str) -> None:
         """Show a loaded series at its middle slice."""
         self.state.show(uid, len(self.store.scans[uid].series) // 2)
+
+    @tells_errors
+    def show_beside(self, uid: str) -> None:
+        """Show a loaded series beside the one that is shown."""
+        self.state.show_beside(uid, len(self.store.scans[uid].series) // 2)
 
     def _follow_focus(self, _: Any) -> None:
         if self.state.focus is not None:

@@ -112,10 +112,10 @@ class SearchPanel:
 
     @tells_errors
     def open(self, lesion_id: str) -> None:
-        """Show a result in its own slice, with its box, the nine left as they are."""
+        """Show a result in its own slice, with its box, beside the query; the nine are left as they are."""
         scan, index = self.store.open_lesion(lesion_id)
         self.widget.opened = lesion_id
-        self.state.show(scan.uid, index, self.store.by_id[lesion_id].box, search=False)
+        self.state.show_beside(scan.uid, index, self.store.by_id[lesion_id].box)
 
     def _likely_types(self) -> list[list[Any]]:
         """Return the most likely types of the query, those above a tenth, with their probabilities."""

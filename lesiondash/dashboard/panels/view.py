@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.dashboard.state import Region, State, tells_errors
-from lesiondash.dashboard.store import Store
+from lesiondash.dashboard.store import Scan, Store
 from lesiondash.dashboard.widgets import Viewer
 from lesiondash.errors import AnnotationError, BoxError
 from lesiondash.frangi.response import frangi_filter
+from lesiondash.images.space import shift_between
 from lesiondash.records import Annotation, Box, Series, Window
 
 POINTS = {"box": 2, "length": 2, "recist": 4, "ellipse": 2, "arrow": 2, "text": 1}
@@ -33,6 +34,7 @@ class ViewPanel:
         self._query: Region | None = None
         self._seen: dict[str, Series] = {}
         state.observe(self._follow_focus, "focus")
+        state.observe(self._follow_beside, "beside")
         state.observe(self._follow_window, "wished_window")
         state.observe(self._follow_annotations, "wished_annotations")
         state.observe(self._forget_overlays, ["params", "window"])
@@ -63,7 +65,7 @@ class ViewPanel:
 
     @tells_errors
     def act(self, message: dict[str, Any]) -> None:
-        """Carry out what a hand did in the viewer: box, slice, window, marks, back."""
+        """Carry out what a hand did in the viewer: box, slice, window, marks, back, the second series."""
         kind = message["type"]
         if kind == "box":
             self.draw(*message["box"], slice_index=int(message["index"]))
@@ -76,6 +78,10 @@ class ViewPanel:
             self.annotate(str(message["uid"]), message["items"], **told)
         elif kind == "back":
             self.back()
+        elif kind == "beside_open":
+            self.open_beside(int(message["index"]))
+        elif kind == "beside_close":
+            self.close_beside()
 
     @tells_errors
     def annotate(self, uid: str, items: list[dict[str, Any]], *, by: str = "kernel", revision: int = 0) -> None:
@@ -140,6 +146,37 @@ class ViewPanel:
             query = self._query
             self.state.show(query.series_uid, query.slice_index, query.box, search=False)
 
+    def close_beside(self) -> None:
+        """Show one series alone again."""
+        self.widget.beside = {}
+
+    def open_beside(self, slice_index: int | None = None) -> None:
+        """Show the second series in the first one's place, at this slice or at that of its box."""
+        beside = self.widget.beside
+        if beside:
+            *edges, of_box = beside["box"] or (None,)
+            at = beside["slice_index"] if slice_index is None else slice_index
+            self.state.show(beside["uid"], at, Box(*edges) if edges and at == of_box else None, search=False)
+
+    @tells_errors
+    def _follow_beside(self, _: Any) -> None:
+        """Show a second series beside the first; alone where there is no first."""
+        wish = self.state.beside
+        if wish is None:
+            return
+        first = self.store.scans.get(str(self.widget.scan.get("uid", "")))
+        if first is None:
+            self.state.show(wish.series_uid, wish.slice_index, wish.box, search=False)
+            return
+        scan = self.store.scans[wish.series_uid]
+        shift_mm = shift_between(first.series, scan.series)
+        self.widget.beside = {
+            **_described(scan),
+            "slice_index": wish.slice_index,
+            "box": [] if wish.box is None else _edges(wish.box, wish.slice_index),
+            "shift_mm": None if shift_mm is None else list(shift_mm),
+        }
+
     def _follow_focus(self, _: Any) -> None:
         focus = self.state.focus
         if focus is None:
@@ -150,21 +187,10 @@ class ViewPanel:
         self._seen[scan.uid] = scan.series
         looking = not focus.search and focus.series_uid.startswith("lesion ")
         self.widget.banner = scan.title if looking else ""
-        height, width = scan.series.hu.shape[1:]
+        if scan.uid != self.widget.scan.get("uid"):
+            self.close_beside()
         with self.widget.hold_sync():
-            self.widget.scan = {
-                "uid": scan.uid,
-                "title": scan.title,
-                "count": len(scan.series),
-                "height": height,
-                "width": width,
-                "spacing_mm": list(scan.series.spacing_mm),
-                "positions_mm": list(scan.series.positions_mm),
-                "notes": list(scan.series.notes),
-                "unit": scan.series.unit,
-                "orientation": _orientation(scan.series),
-                "frame_rate_hz": scan.series.frame_rate_hz,
-            }
+            self.widget.scan = _described(scan)
             self.widget.slice_index = focus.slice_index
             self.widget.box = [] if focus.box is None else _edges(focus.box, focus.slice_index)
             self._tell_annotations()
@@ -179,6 +205,24 @@ class ViewPanel:
         if region.search:
             self._query = region
         self.state.region = region
+
+
+def _described(scan: Scan) -> dict[str, Any]:
+    """Return what the browser has to know of a series to show it."""
+    height, width = scan.series.hu.shape[1:]
+    return {
+        "uid": scan.uid,
+        "title": scan.title,
+        "count": len(scan.series),
+        "height": height,
+        "width": width,
+        "spacing_mm": list(scan.series.spacing_mm),
+        "positions_mm": list(scan.series.positions_mm),
+        "notes": list(scan.series.notes),
+        "unit": scan.series.unit,
+        "orientation": _orientation(scan.series),
+        "frame_rate_hz": scan.series.frame_rate_hz,
+    }
 
 
 def _orientation(series: Series) -> list[float]:

@@ -190,7 +190,10 @@ function render({ model, el }) {
       drawThumbnail(canvas, scan.thumbnail);
       const label = element("span", {}, scan.title, element("small", { textContent: scan.text }));
       const button = item(label, scan.uid === model.get("active"), () => model.send({ type: "show", uid: scan.uid }), canvas);
-      return element("div", {}, button, ...remarks(scan));
+      const beside = element("button", { className: "ld-btn ld-beside", textContent: "Beside", title: "Show it beside the scan that is open", onclick: () => model.send({ type: "beside", uid: scan.uid }) });
+      beside.setAttribute("aria-label", `Beside the open scan: ${scan.title}`);
+      beside.hidden = !model.get("active") || scan.uid === model.get("active");
+      return element("div", { className: "ld-scan" }, button, beside, ...remarks(scan));
     });
     scans.replaceChildren(...(list.length ? [element("h3", { textContent: "Loaded" }), element("div", { className: "ld-list" }, ...list)] : []));
   };

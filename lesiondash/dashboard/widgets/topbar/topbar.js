@@ -12,6 +12,7 @@ const KEYS = [
   ["+ − or right drag, middle drag", "zoom, pan"],
   ["I, F, C", "invert; the filter's response over the slice; play the slices"],
   ["Esc", "whole slice again"],
+  ["Y, G, X", "two slices: scrolled together or apart; both lesions enlarged; close the second"],
   ["Tab, Enter", "tiles and every other control"],
 ];
 const THEMES = ["auto", "light", "dark"];

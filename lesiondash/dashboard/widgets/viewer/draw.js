@@ -38,15 +38,28 @@ function makePicture() {
 function makeView(canvas) {
   const view = { zoom: 1, panX: 0, panY: 0 };
   view.reset = () => { view.zoom = 1; view.panX = 0; view.panY = 0; };
+  const ratioOf = ({ spacing_mm: [, dy, dx] }) => dy / dx;
+  const fitOf = (scan) => Math.min(canvas.width / scan.width, canvas.height / (scan.height * ratioOf(scan)));
   view.frame = (scan) => {
-    const [, dy, dx] = scan.spacing_mm, ratio = dy / dx;
-    const fit = Math.min(canvas.width / scan.width, canvas.height / (scan.height * ratio)) * view.zoom;
-    const sx = fit, sy = fit * ratio;
+    const sx = fitOf(scan) * view.zoom, sy = sx * ratioOf(scan);
     return { sx, sy, x: (canvas.width - scan.width * sx) / 2 + view.panX, y: (canvas.height - scan.height * sy) / 2 + view.panY };
   };
   view.toImage = (scan, x, y) => {
     const f = view.frame(scan);
     return [(x - f.x) / f.sx, (y - f.y) / f.sy];
+  };
+  // Take over how a series lies on the canvas.
+  view.take = (scan, f) => {
+    view.zoom = f.sx / fitOf(scan);
+    view.panX = f.x - (canvas.width - scan.width * f.sx) / 2;
+    view.panY = f.y - (canvas.height - scan.height * f.sy) / 2;
+  };
+  // A place, in mm from the image's middle, in the middle of the canvas, so many mm across.
+  view.lookAt = (scan, [x, y], across_mm) => {
+    const [, , dx] = scan.spacing_mm, perMm = Math.min(canvas.width, canvas.height) / across_mm;
+    view.zoom = Math.max(0.5, Math.min(20, perMm * dx / fitOf(scan)));
+    const shown = fitOf(scan) * view.zoom / dx;
+    view.panX = -x * shown; view.panY = -y * shown;
   };
   view.toCanvas = (f, [x, y]) => [f.x + x * f.sx, f.y + y * f.sy];
   // Zoom about a place of the canvas, which stays where it is.

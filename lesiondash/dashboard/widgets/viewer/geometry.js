@@ -133,3 +133,31 @@ function letterOf(direction) {
   const k = direction.reduce((best, value, i) => (Math.abs(value) > Math.abs(direction[best]) ? i : best), 0);
   return ["RL", "AP", "FH"][k][direction[k] > 0 ? 1 : 0];
 }
+
+// Where a slice lies along the normal, in mm; frames without a place count by their number.
+const zOf = (series, index) => series.positions_mm[index] ?? index * series.spacing_mm[0];
+
+function nearestSlice(series, z) {
+  let best = 0;
+  for (let i = 1; i < series.count; i += 1) if (Math.abs(zOf(series, i) - z) < Math.abs(zOf(series, best) - z)) best = i;
+  return best;
+}
+
+function longSideMm([x0, y0, x1, y1], [, dy, dx]) {
+  return Math.max((x1 - x0) * dx, (y1 - y0) * dy);
+}
+
+// How a second series lies on its canvas to be seen as the first: at its scale in mm, its middle moved by aside_mm.
+function frameInMm(frame, first, canvas, second, other, [asideX, asideY]) {
+  const [, firstDy, firstDx] = first.spacing_mm, [, dy, dx] = second.spacing_mm, perMm = frame.sx / firstDx * other.width / canvas.width;
+  const middleX = ((canvas.width / 2 - frame.x) / frame.sx - first.width / 2) * firstDx + asideX;
+  const middleY = ((canvas.height / 2 - frame.y) / frame.sy - first.height / 2) * firstDy + asideY;
+  const sx = perMm * dx, sy = perMm * dy;
+  return { sx, sy, x: other.width / 2 - (second.width / 2 + middleX / dx) * sx, y: other.height / 2 - (second.height / 2 + middleY / dy) * sy };
+}
+
+// A window dragged across for its width and up and down for its centre.
+function draggedWindow([center, width], dx, dy, unit) {
+  const step = Math.max(unit === "HU" ? 1 : 0, width / 300) / devicePixelRatio;
+  return [center + dy * step, width + dx * step];
+}

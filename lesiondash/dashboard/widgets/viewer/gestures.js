@@ -1,9 +1,43 @@
 // What pointers do on the slice: the left one uses the tool, the right one zooms, the middle one pans, two fingers both.
 const GRAB_PX = 9;
 
-function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, search, addMark, changeMark, tellWindow, goTo }) {
+// Two fingers: apart to zoom, together to pan. `view` says which view they move.
+function makePinch(view, draw) {
   const fingers = new Map();
-  let pinch = null;
+  let last = null;
+  const now = () => {
+    const [a, b] = [...fingers.values()];
+    return { apart: Math.hypot(a[0] - b[0], a[1] - b[1]) || 1, x: (a[0] + b[0]) / 2, y: (a[1] + b[1]) / 2 };
+  };
+  return {
+    down(event, place) {
+      if (event.pointerType !== "touch") return false;
+      fingers.set(event.pointerId, place);
+      if (fingers.size === 2) last = now();
+      return fingers.size === 2;
+    },
+    move(event, place) {
+      if (!fingers.has(event.pointerId)) return false;
+      fingers.set(event.pointerId, place);
+      if (!last || fingers.size !== 2) return false;
+      const next = now();
+      view().zoomAt(next.apart / last.apart, next.x, next.y);
+      view().panX += next.x - last.x; view().panY += next.y - last.y;
+      last = next;
+      draw();
+      return true;
+    },
+    up(event) {
+      const pinched = Boolean(last);
+      fingers.delete(event.pointerId);
+      if (!fingers.size) last = null;
+      return pinched;
+    },
+  };
+}
+
+function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, search, addMark, changeMark, tellWindow, goTo }) {
+  const pinch = makePinch(() => view, draw);
   const at = (event) => {
     const bounds_ = canvas.getBoundingClientRect();
     return [(event.clientX - bounds_.left) * canvas.width / bounds_.width, (event.clientY - bounds_.top) * canvas.height / bounds_.height];
@@ -23,19 +57,6 @@ function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, s
     return null;
   }
 
-  function startPinch() {
-    const [a, b] = [...fingers.values()];
-    s.drag = null; s.preview = null;
-    pinch = { apart: Math.hypot(a[0] - b[0], a[1] - b[1]) || 1, x: (a[0] + b[0]) / 2, y: (a[1] + b[1]) / 2 };
-  }
-  function movePinch() {
-    const [a, b] = [...fingers.values()], apart = Math.hypot(a[0] - b[0], a[1] - b[1]) || 1, x = (a[0] + b[0]) / 2, y = (a[1] + b[1]) / 2;
-    view.zoomAt(apart / pinch.apart, x, y);
-    view.panX += x - pinch.x; view.panY += y - pinch.y;
-    pinch = { apart, x, y };
-    draw();
-  }
-
   canvas.oncontextmenu = (event) => event.preventDefault();
   canvas.onpointerdown = (event) => {
     const now = scan();
@@ -43,10 +64,7 @@ function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, s
     canvas.focus();
     try { canvas.setPointerCapture(event.pointerId); } catch { /* a pointer made by a test */ }
     const [x, y] = at(event);
-    if (event.pointerType === "touch") {
-      fingers.set(event.pointerId, [x, y]);
-      if (fingers.size === 2) { startPinch(); return; }
-    }
+    if (pinch.down(event, [x, y])) { s.drag = null; s.preview = null; return; }
     event.preventDefault();
     const tool = event.button === 2 ? "zoom" : event.button === 1 ? "pan" : s.tool;
     const start = view.toImage(now, x, y);
@@ -61,10 +79,7 @@ function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, s
     const now = scan();
     if (!now) return;
     const [x, y] = at(event), d = s.drag;
-    if (fingers.has(event.pointerId)) {
-      fingers.set(event.pointerId, [x, y]);
-      if (pinch && fingers.size === 2) { movePinch(); return; }
-    }
+    if (pinch.move(event, [x, y])) return;
     s.cursor = view.toImage(now, x, y);
     if (d) drag(d, x, y, now);
     draw();
@@ -82,8 +97,7 @@ function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, s
       const points = marks.handle < 0 ? shifted(d.mark.points, by, size) : within(movedPoint(d.mark, marks.handle, here, now.spacing_mm), size);
       s.preview = { ...d.mark, points };
     } else if (d.tool === "window") {
-      const step = Math.max(now.unit === "HU" ? 1 : 0, d.window[1] / 300) / devicePixelRatio;
-      setWindow(d.window[0] + (y - d.y) * step, d.window[1] + (x - d.x) * step);
+      setWindow(...draggedWindow(d.window, x - d.x, y - d.y, now.unit));
     } else if (d.tool === "pan") {
       view.panX = d.panX + x - d.x; view.panY = d.panY + y - d.y;
     } else if (d.tool === "zoom") {
@@ -93,8 +107,7 @@ function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, s
   }
 
   function finish(event) {
-    fingers.delete(event.pointerId);
-    if (pinch) { if (!fingers.size) pinch = null; return; }
+    if (pinch.up(event)) return;
     const d = s.drag, now = scan(), preview = s.preview;
     s.drag = null; s.preview = null;
     if (!d || !now) return;

@@ -2,31 +2,29 @@
 function render({ model, el }) {
   el.classList.add("ld-view");
   const c = buildControls();
-  const canvas = element("canvas", { tabIndex: 0 });
-  canvas.setAttribute("role", "application");
-  canvas.setAttribute("aria-label", "CT slice. Arrow keys change the slice, Enter searches the box, question mark lists all keys.");
-  const corner = (place) => element("div", { className: `ld-corner ld-${place}` });
-  const tl = corner("tl"), tr = corner("tr"), bl = corner("bl"), br = corner("br");
-  const sides = ["right", "left", "bottom", "top"].map((side) => corner(`side-${side}`));
-  const scaleText = element("span"), scaleBar = element("div", { className: "ld-scale" });
-  br.append(scaleText, scaleBar);
+  const pane = makePane("CT slice. Arrow keys change the slice, Enter searches the box, question mark lists all keys.");
+  const { canvas, stage, context } = pane;
   const empty = element("div", { className: "ld-empty", textContent: "Drop a CT scan on the left, or open a demonstration case." });
-  const stage = element("div", { className: "ld-stage" }, canvas, tl, tr, bl, br, ...sides, empty);
+  stage.append(empty);
   const back = element("button", { className: "ld-btn", textContent: "Back to the query" });
   const bannerText = element("span"), banner = element("div", { className: "ld-banner", hidden: true }, bannerText, back);
   const chosen = element("div", { className: "ld-row", hidden: true }, c.measure, c.label, c.note);
+  const view = makeView(canvas);
+  const s = { tool: "box", index: 0, direction: 1, box: null, boxSlice: -1, window: model.get("window"), invert: false, drag: null, preview: null, cursor: null, overlay: false, fitted: "" };
+  const scan = () => (model.get("scan").count ? model.get("scan") : null);
+  const slices = makeSlices(model, (uid, index) => {
+    if (index < 0) { pane.forget(); beside.pane.forget(); }
+    if (index < 0 || (index === s.index && uid === scan()?.uid) || beside.shows(uid, index)) draw();
+  });
+  const overlays = makeOverlays(model, draw);
+  const marks = makeMarks(model, () => { showChosen(); draw(); });
+  const beside = makeBeside({ model, s, slices, overlays: makeOverlays(model, draw), goTo, setWindow, redraw: draw,
+    main: { scan, view, pane, opacity: () => Number(c.opacity.value) }, keys: (event) => canvas.onkeydown(event) });
   el.append(element("div", { className: "ld-tools" }, ...Object.values(c.tools), c.place, c.next, c.remove, c.undo, c.redo),
     element("div", { className: "ld-tools" }, ...c.presets, c.invert, c.zoomOut, c.zoomIn, c.reset, c.overlay, c.opacity),
-    banner, stage, chosen,
-    element("div", { className: "ld-row" }, "Slice", c.slider, c.play, c.rate, "/ s"),
+    banner, beside.bar, element("div", { className: "ld-stages" }, stage, beside.pane.stage), chosen,
+    element("div", { className: "ld-row" }, "Slice", c.slider, c.play, c.rate, "/ s"), beside.row,
     element("div", { className: "ld-row ld-edges" }, "Box", ...c.edges, "px", c.search));
-
-  const context = canvas.getContext("2d"), view = makeView(canvas), picture = makePicture(), tint = makePicture();
-  const s = { tool: "box", index: 0, direction: 1, box: null, boxSlice: -1, window: model.get("window"), invert: false, drag: null, preview: null, cursor: null, overlay: false, fitted: "", painted: "" };
-  const scan = () => (model.get("scan").count ? model.get("scan") : null);
-  const slices = makeSlices(model, (uid, index) => { if (index < 0 || (scan()?.uid === uid && index === s.index)) { s.painted = ""; draw(); } });
-  const overlays = makeOverlays(model, () => { s.painted = ""; draw(); });
-  const marks = makeMarks(model, () => { showChosen(); draw(); });
 
   let queued = false;
   function draw() {
@@ -36,35 +34,26 @@ function render({ model, el }) {
   function paint() {
     const now = scan();
     empty.hidden = Boolean(now);
-    for (const place of [tl, tr, bl, br, ...sides]) place.hidden = !now;
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, canvas.width, canvas.height);
+    pane.clear(Boolean(now));
     if (!now) return;
     const hu = slices.get(now.uid, s.index), frame = view.frame(now);
     slices.want(now.uid, s.index, now.count, s.direction);
     if (hu) paintSlice(now, hu, frame);
     paintMarks(now, hu, frame);
-    label(now, hu, frame);
+    pane.label(now, s.index, hu, frame, s.window, s.cursor);
     el.dataset.slice = s.index;
     el.dataset.drawn = hu ? `${now.uid} ${s.index}` : "";
+    beside.paint();
   }
   function paintSlice(now, hu, frame) {
     if (s.fitted !== now.uid) {  // values without HU are shown as they spread; the window of HU comes back with HU
-      if (now.unit !== "HU") { s.huWindow ??= s.window; fit(hu); } else if (s.huWindow) { setWindow(...s.huWindow); s.huWindow = null; }
+      if (now.unit !== "HU") { s.huWindow ??= s.window; setWindow(...spreadOf(hu)); } else if (s.huWindow) { setWindow(...s.huWindow); s.huWindow = null; }
       s.fitted = now.uid;
     }
-    const key = `${now.uid} ${s.index} ${s.window} ${s.invert}`;
-    if (key !== s.painted) { picture.fill(now.width, now.height, (image) => windowed(hu, image, s.window, s.invert)); s.painted = key; }
-    context.imageSmoothingEnabled = frame.sx < 4;
-    const place = [frame.x, frame.y, now.width * frame.sx, now.height * frame.sy];
-    context.drawImage(picture.canvas, ...place);
+    pane.paintSlice(now, s.index, hu, frame, s.window, s.invert);
     const response = s.overlay && overlays(now.uid, s.index);
     el.dataset.overlay = response ? "yes" : "";
-    if (!response) return;
-    tint.fill(now.width, now.height, (image) => tinted(response, image));
-    context.globalAlpha = Number(c.opacity.value);
-    context.drawImage(tint.canvas, ...place);
-    context.globalAlpha = 1;
+    if (response) pane.paintResponse(now, response, frame, Number(c.opacity.value));
   }
   function paintMarks(now, hu, frame) {
     const at = (point) => view.toCanvas(frame, point), scale = devicePixelRatio;
@@ -73,33 +62,9 @@ function render({ model, el }) {
       if (s.preview?.id !== mark.id) drawMark(context, mark, at, mark.id === marks.selected, text(mark), scale);
     }
     if (s.preview) drawMark(context, s.preview, at, true, text({ label: "", ...s.preview }), scale);
-    if (s.box && s.boxSlice === s.index) frameBox(frame);
+    if (s.box && s.boxSlice === s.index) pane.frameBox(s.box, frame);
   }
-  function frameBox(frame) {
-    const [x0, y0, x1, y1] = s.box;
-    context.lineWidth = 2 * devicePixelRatio;
-    context.strokeStyle = MARK;
-    context.strokeRect(frame.x + x0 * frame.sx, frame.y + y0 * frame.sy, (x1 - x0) * frame.sx, (y1 - y0) * frame.sy);
-  }
-
-  function label(now, hu, frame) {
-    const z = now.positions_mm[s.index];
-    tl.textContent = `slice ${s.index + 1} / ${now.count}${z === undefined ? "" : ` · z ${z.toFixed(1)} mm`}`;
-    tr.textContent = now.unit === "HU" ? `W ${Math.round(s.window[1])} L ${Math.round(s.window[0])}` : `W ${said(s.window[1])} L ${said(s.window[0])}`;
-    bl.textContent = "";
-    if (s.cursor && hu) {
-      const [x, y] = s.cursor.map(Math.floor);
-      if (x >= 0 && y >= 0 && x < now.width && y < now.height) bl.textContent = `${said(hu[y * now.width + x])}${now.unit === "HU" ? " HU" : ""} at (${x}, ${y})`;
-    }
-    const o = now.orientation, ends = o?.length ? [o.slice(0, 3), o.slice(0, 3).map((v) => -v), o.slice(3), o.slice(3).map((v) => -v)] : [];
-    sides.forEach((node, i) => { node.textContent = ends.length ? letterOf(ends[i]) : ""; });
-    const perMm = frame.sx / now.spacing_mm[2] / devicePixelRatio;
-    const mm = [200, 100, 50, 20, 10, 5, 2, 1].find((length) => length * perMm < 150) ?? 1;
-    scaleText.textContent = `${mm} mm`;
-    scaleBar.style.width = `${mm * perMm}px`;
-  }
-
-  function goTo(index, tell = true) {
+  function goTo(index, tell = true, followed = true) {
     const now = scan();
     if (!now) return;
     const next = Math.max(0, Math.min(now.count - 1, index));
@@ -108,6 +73,7 @@ function render({ model, el }) {
     c.slider.value = s.index;
     c.slider.setAttribute("aria-valuetext", `slice ${s.index + 1} of ${now.count}`);
     if (tell) tellSlice();
+    if (followed) beside.follow();
     draw();
   }
   let sliceTimer = 0;
@@ -124,13 +90,9 @@ function render({ model, el }) {
     if (!s.drag) windowTimer = setTimeout(tellWindow, 60);  // a drag tells where it ends
     draw();
   }
-  function fit(hu) {
-    const sorted = hu.slice().sort(), low = sorted[Math.floor(0.02 * hu.length)], high = sorted[Math.floor(0.995 * hu.length)];
-    setWindow((low + high) / 2, high - low);
-  }
   function preset(i) {
     const [, center, width] = PRESETS[i], now = scan(), hu = now && slices.get(now.uid, s.index);
-    if (center !== null) setWindow(center, width); else if (hu) fit(hu);
+    if (center !== null) setWindow(center, width); else if (hu) setWindow(...spreadOf(hu));
   }
   function showEdges() {
     c.edges.forEach((input, i) => { input.value = s.box ? Math.round(s.box[i] * 10) / 10 : ""; });
@@ -211,7 +173,7 @@ function render({ model, el }) {
   }
   const toggle = (name, node) => () => { s[name] = !s[name]; node.setAttribute("aria-pressed", String(s[name])); draw(); };
   const toggleInvert = toggle("invert", c.invert), toggleOverlay = toggle("overlay", c.overlay);
-  const reset = () => { if (marks.selected) marks.select(""); view.reset(); draw(); };
+  const reset = () => { if (marks.selected) marks.select(""); view.reset(); beside.reset(); draw(); };
   makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, search, addMark, changeMark, tellWindow, goTo });
 
   canvas.onkeydown = (event) => {
@@ -231,6 +193,9 @@ function render({ model, el }) {
     else if (key === "i") toggleInvert();
     else if (key === "f") toggleOverlay();
     else if (key === "c") play();
+    else if (key === "y") beside.toggleLinked();
+    else if (key === "g") beside.showBoxes();
+    else if (key === "x") beside.close();
     else if (key === "+" || key === "=") zoom(1.25);
     else if (key === "-") zoom(0.8);
     else if (tool) setTool(tool[0]);
@@ -280,12 +245,11 @@ function render({ model, el }) {
   model.on("msg:custom", (message) => { if (message.type === "window") setWindow(message.center, message.width); });
   model.on("change:banner", onBanner);
   const sizes = new ResizeObserver(() => {
-    canvas.width = Math.max(1, Math.round(stage.clientWidth * devicePixelRatio));
-    canvas.height = Math.max(1, Math.round(stage.clientHeight * devicePixelRatio));
+    for (const each of [pane, beside.pane]) each.fit();
     draw();
   });
-  sizes.observe(stage);
-  setTool("box"); onScan(); onBanner(); marks.take(); showChosen();
+  for (const each of [pane, beside.pane]) sizes.observe(each.stage);
+  setTool("box"); onScan(); onBanner(); marks.take(); showChosen(); beside.start();
   return () => { sizes.disconnect(); clearInterval(cine); };
 }
 
