@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
 
-from pydicom.datadict import dictionary_description, dictionary_VR, private_dictionary_description, tag_for_keyword
+from pydicom.datadict import (
+    dictionary_description,
+    dictionary_VR,
+    keyword_for_tag,
+    private_dictionary_description,
+    tag_for_keyword,
+)
 from pydicom.uid import UID
 
 from lesiondash.images.dicom_header import Header
@@ -44,7 +51,7 @@ class Kept:
 
 
 def keep(header: Header, modality: str) -> Kept:
-    """Return what may be shown of a header, sorted by tag.
+    """Return what may be shown of a header, and of the functional groups of an enhanced one, sorted by tag.
 
     Kept are codes, numbers and what machines write; UIDs are re-mapped, dates shifted by a number of days that is
     the same for all files of a patient. Private elements are kept by tag only. Everything else is removed, and so
@@ -54,21 +61,38 @@ def keep(header: Header, modality: str) -> Kept:
     items: list[HeaderItem] = []
     removed: dict[str, None] = {}
     private = 0
-    for tag, vr, is_private in header.elements():
-        if is_private:
-            private += 1
-            if private <= _PRIVATE_ITEMS:
-                items.append(_item(tag, _private_name(header, tag), vr, "", True))
-            continue
-        text = _kept_text(header, tag, modality, personal, days)
-        name, known_vr = _name(tag)
-        if text is None:
-            removed[name] = None
-        elif text:
-            items.append(_item(tag, name, vr or known_vr, text, False))
+    for part, where in _parts(header):
+        for tag, vr, is_private in part.elements():
+            name, known_vr = _name(tag)
+            if is_private:
+                private += 1
+                if private <= _PRIVATE_ITEMS:
+                    items.append(_item(tag, _private_name(part, tag), vr, "", True))
+            elif tag not in _GROUPS:
+                text = _kept_text(part, tag, modality, personal, days)
+                if text is None:
+                    removed[name] = None
+                elif text:
+                    items.append(_item(tag, name + where, vr or known_vr, text, False))
     if private:
         removed["Private elements"] = None
-    return Kept(tuple(items), tuple(removed))
+    return Kept(tuple(sorted(items, key=lambda item: item.tag)), tuple(removed))
+
+
+def _parts(header: Header) -> Iterator[tuple[Header, str]]:
+    """Yield a header and what its functional groups hold (PS3.3 C.7.6.16), with whose it is as it is shown."""
+    yield header, ""
+    for keyword, where in _GROUPS.values():
+        group = header.item(keyword)
+        for tag, _, is_private in group.elements() if group else ():
+            macro = "" if is_private else keyword_for_tag(tag)
+            inner = group.item(macro) if group and macro and _is_sequence(tag) else None
+            if inner:
+                yield inner, where
+
+
+def _is_sequence(tag: int) -> bool:
+    return dictionary_VR(tag) == "SQ"
 
 
 @lru_cache(maxsize=8192)
@@ -77,6 +101,13 @@ def _item(tag: int, name: str, vr: str, text: str, private: bool) -> HeaderItem:
     return HeaderItem(_tag_text(tag), name, vr, text, private)
 
 
+_GROUPS = {
+    tag_for_keyword(keyword): (keyword, where)
+    for keyword, where in (
+        ("SharedFunctionalGroupsSequence", ", all frames"),
+        ("PerFrameFunctionalGroupsSequence", ", first frame"),
+    )
+}
 _RULES = {
     tag_for_keyword(keyword): (rule, keyword)
     for rule, keywords in (

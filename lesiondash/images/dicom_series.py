@@ -225,13 +225,12 @@ def _source(slices: list[Slice]) -> Source:
 def _header(slices: list[Slice]) -> tuple[HeaderItem, ...]:
     """Return the headers of a series as one: a value that differs between files is given from first to last."""
     files = list({id(one.facts): one.facts.kept.items for one in slices}.values())
-    by_tag: dict[str, list[HeaderItem]] = {}
+    alike: dict[tuple[str, str], list[HeaderItem]] = {}
     for items in files:
         for item in items:
-            by_tag.setdefault(item.tag, []).append(item)
+            alike.setdefault((item.tag, item.name), []).append(item)
     merged = []
-    for tag in sorted(by_tag):
-        items_of_tag = by_tag[tag]
+    for _, items_of_tag in sorted(alike.items()):
         values = list(dict.fromkeys(item.value for item in items_of_tag))
         first = items_of_tag[0]
         if len(values) > 1:

@@ -15,7 +15,7 @@ CODES = _words(
     SequenceVariant MRAcquisitionType AngioFlag InPlanePhaseEncodingDirection ConversionType ViewPosition
     PatientOrientation CorrectedImage Units DecayCorrection CountsSource SeriesType PositionerMotion
     PixelIntensityRelationship VolumetricProperties AcquisitionType ReconstructionAlgorithm ContentQualification
-    LongitudinalTemporalInformationModified TemporalPositionTimeOffset PatientAge
+    FrameType FrameLaterality LongitudinalTemporalInformationModified TemporalPositionTimeOffset PatientAge
     """
 )
 """Codes that the standard defines; kept where they look like one."""
@@ -33,7 +33,8 @@ NUMBERS = _words(
     FlipAngle PixelBandwidth PercentSampling PercentPhaseFieldOfView SAR DiffusionBValue TriggerTime
     TemporalPositionIdentifier NumberOfTemporalPositions NominalPercentageOfCardiacPhase FrameTime CineRate
     RecommendedDisplayFrameRate PositionerPrimaryAngle PositionerSecondaryAngle
-    EstimatedRadiographicMagnificationFactor ImagesInAcquisition SmallestImagePixelValue LargestImagePixelValue
+    ExposureTimeInms XRayTubeCurrentInmA EstimatedRadiographicMagnificationFactor ImagesInAcquisition
+    SmallestImagePixelValue LargestImagePixelValue
     LossyImageCompressionRatio AcquisitionMatrix FieldOfViewDimensions
     """
 )

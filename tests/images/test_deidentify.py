@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ct_files import ct_dataset
 from marked_files import DAY_MARK, MARK, UID_MARK, marked_dataset, marks_in
+from pydicom import Dataset
 from running import run_cli
 
 from lesiondash.errors import ScanError
@@ -127,3 +128,21 @@ def test_the_command_line_names_nobody(demonstration: Path, tmp_path: Path) -> N
     assert len(json.loads(done.stdout)) == 9
     assert "cut.dcm is cut short" in done.stderr
     assert marks_in(done.stdout + done.stderr) == []
+
+
+def test_functional_groups_are_shown_with_whose_they_are_and_without_names() -> None:
+    dataset = marked_dataset()
+    frame, shared, exposure, spacing = Dataset(), Dataset(), Dataset(), Dataset()
+    exposure.ConvolutionKernel, exposure.FrameComments = f"B30 {MARK}", MARK
+    spacing.SliceThickness = 2.5
+    shared.CTReconstructionSequence, shared.PixelMeasuresSequence = [exposure], [spacing]
+    spacing.add_new(0x00290010, "LO", MARK)
+    frame.CTExposureSequence = [Dataset()]
+    frame.CTExposureSequence[0].CTDIvol = 7.25
+    dataset.SharedFunctionalGroupsSequence, dataset.PerFrameFunctionalGroupsSequence = [shared], [frame]
+    (series,) = load_dicom([written(dataset)]).series
+    assert value_of(series, "Slice Thickness, all frames") == "2.5"
+    assert value_of(series, "CTDIvol, first frame") == "7.25"
+    assert {"Frame Comments", "Convolution Kernel", "Private elements"} <= set(series.removed)
+    assert marks_in(all_text(series)) == []
+    assert [item.tag for item in series.header] == sorted(item.tag for item in series.header)
