@@ -180,3 +180,68 @@ def test_two_fingers_zoom_and_one_draws(viewer: Any) -> None:
     page.keyboard.press("l")
     page.evaluate(TOUCH, [("pointerdown", 13, 0.4), ("pointermove", 13, 0.5), ("pointerup", 13, 0.5)])
     wait_marks(page, 1)
+
+
+def edge(page: Any) -> str:
+    return str(page.get_by_label("box left edge, pixels").input_value())
+
+
+def test_the_box_that_is_searched_for_goes_with_its_mark(viewer: Any) -> None:
+    page = viewer
+    page.keyboard.press("r")
+    drag(page, (0.4, 0.4), (0.5, 0.5))
+    wait_marks(page, 1)
+    drawn = edge(page)
+    page.keyboard.press("v")
+    drag(page, (0.45, 0.4), (0.55, 0.4))  # a whole mark, by its edge
+    page.wait_for_function(f"document.querySelector('.ld-edges input').value !== '{drawn}'")
+    moved = edge(page)
+    assert float(moved) > float(drawn)
+    page.keyboard.press("u")
+    page.wait_for_function(f"document.querySelector('.ld-edges input').value === '{drawn}'")
+    page.keyboard.press("Shift+U")
+    page.wait_for_function(f"document.querySelector('.ld-edges input').value === '{moved}'")
+    page.keyboard.press("Delete")
+    wait_marks(page, 0)
+    assert edge(page) == ""
+    page.keyboard.press("u")
+    wait_marks(page, 1)
+
+
+def test_pan_by_the_middle_button_and_by_its_tool(viewer: Any) -> None:
+    page = viewer
+    picture = "canvas => canvas.toDataURL()"
+    start = page.locator(CANVAS).first.evaluate(picture)
+    for button in ("middle", "left"):
+        page.keyboard.press("p")
+        drag(page, (0.4, 0.4), (0.5, 0.45), button)
+        page.mouse.move(5, 5)
+        page.wait_for_timeout(100)
+        moved = page.locator(CANVAS).first.evaluate(picture)
+        assert moved != start, button
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(100)
+        assert page.locator(CANVAS).first.evaluate(picture) == start, button
+    assert told(page, "marks") == "0"
+
+
+def test_values_under_the_pointer_and_opacity_of_the_response(viewer: Any) -> None:
+    page = viewer
+    box = page.locator(CANVAS).first.bounding_box()
+    said = []
+    for share in (0.02, 0.5):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + share * box["height"])
+        page.wait_for_function("document.querySelector('.ld-view .ld-bl').textContent.includes(' HU at (')")
+        said.append(page.locator(".ld-view .ld-bl").first.inner_text())
+    air, middle = (int(text.split(" HU")[0]) for text in said)
+    assert air < -900 < middle
+    page.mouse.move(5, 5)
+    page.wait_for_function("document.querySelector('.ld-view .ld-bl').textContent === ''")
+    page.keyboard.press("f")
+    page.wait_for_function("document.querySelector('.ld-view').dataset.overlay === 'yes'")
+    pictures = []
+    for opacity in ("0.2", "1"):
+        page.get_by_label("opacity of the filter's response").fill(opacity)
+        page.wait_for_timeout(100)
+        pictures.append(page.locator(CANVAS).first.evaluate("canvas => canvas.toDataURL()"))
+    assert pictures[0] != pictures[1]

@@ -64,6 +64,11 @@ function bounds(points) {
   return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
 }
 
+// To the tenth of a pixel that the edges beside the slice are written with.
+function sameBox(a, b) {
+  return a?.length === b?.length && Boolean(a?.every((edge, i) => Math.abs(edge - b[i]) < 0.1));
+}
+
 // Mean, deviation, extremes and number of the pixels whose middles lie in an ellipse or a box.
 function statistics(mark, values, width, height) {
   const [x0, y0, x1, y1] = bounds(mark.points), cx = (x0 + x1) / 2, cy = (y0 + y1) / 2, rx = (x1 - x0) / 2, ry = (y1 - y0) / 2;

@@ -10,7 +10,7 @@ function render({ model, el }) {
   const bannerText = element("span"), banner = element("div", { className: "ld-banner", hidden: true }, bannerText, back);
   const chosen = element("div", { className: "ld-row", hidden: true }, c.measure, c.label, c.note);
   const view = makeView(canvas);
-  const s = { tool: "box", index: 0, direction: 1, box: null, boxSlice: -1, window: model.get("window"), invert: false, drag: null, preview: null, cursor: null, overlay: false, fitted: "" };
+  const s = { tool: "box", index: 0, direction: 1, box: null, boxSlice: -1, boxMark: "", window: model.get("window"), invert: false, drag: null, preview: null, cursor: null, overlay: false, fitted: "" };
   const scan = () => (model.get("scan").count ? model.get("scan") : null);
   const slices = makeSlices(model, (uid, index) => {
     if (index < 0) { pane.forget(); beside.pane.forget(); }
@@ -101,18 +101,31 @@ function render({ model, el }) {
   // Ask for the box that is drawn or typed; one that a hand drew is a mark too.
   function search(drawn = false) {
     const values = c.edges.map((input) => (input.value === "" ? null : Number(input.value)));
-    if (drawn && s.box && s.box[2] - s.box[0] >= 2 && s.box[3] - s.box[1] >= 2) addMark({ kind: "box", points: [s.box.slice(0, 2), s.box.slice(2)] });
+    if (drawn && s.box && s.box[2] - s.box[0] >= 2 && s.box[3] - s.box[1] >= 2) s.boxMark = addMark({ kind: "box", points: [s.box.slice(0, 2), s.box.slice(2)] }).id;
     model.send({ type: "box", box: values, index: s.index });
   }
   function addMark(mark) {
-    marks.add({ ...mark, slice: s.index });
+    const made = marks.add({ ...mark, slice: s.index });
     if (mark.kind === "text") c.label.focus();
+    return made;
   }
   // A box that is moved or sized is searched for where it is now.
   function changeMark(mark, points) {
     marks.change(mark.id, { points });
-    if (mark.kind === "box") { setBox(bounds(points)); search(); }
+    if (mark.kind === "box") { s.boxMark = mark.id; setBox(bounds(points)); search(); }
   }
+  // Undone, done again or deleted: the box that is searched for goes with its mark.
+  function alter(how) {
+    how();
+    if (!s.boxMark) return;
+    const mark = marks.items.find((item) => item.id === s.boxMark);
+    if (!mark) { s.boxMark = ""; s.box = null; s.boxSlice = -1; showEdges(); draw(); return; }
+    if (sameBox(bounds(mark.points), s.box)) return;
+    goTo(mark.slice);
+    setBox(bounds(mark.points));
+    search();
+  }
+  const undo = () => alter(marks.undo), redo = () => alter(marks.redo), remove = () => alter(() => marks.remove(marks.selected));
   function setTool(tool) {
     s.tool = tool;
     for (const [name, node] of Object.entries(c.tools)) node.setAttribute("aria-pressed", String(name === tool));
@@ -129,7 +142,7 @@ function render({ model, el }) {
   }
   function showChosen() {
     const mark = marks.chosen(), now = scan();
-    if (mark?.kind === "box" && s.chosenBox !== mark.id && mark.slice === s.index) setBox(bounds(mark.points));
+    if (mark?.kind === "box" && s.chosenBox !== mark.id && mark.slice === s.index) { s.boxMark = mark.id; setBox(bounds(mark.points)); }
     s.chosenBox = mark?.id;
     chosen.hidden = !mark;
     c.undo.disabled = !marks.canUndo(); c.redo.disabled = !marks.canRedo();
@@ -182,13 +195,13 @@ function render({ model, el }) {
     if (control && key !== "z" && key !== "y") return;
     if (arrow && event.shiftKey) nudge(arrow[0] * 2, arrow[1] * 2, event.altKey);
     else if (arrow) goTo(s.index + arrow[0] + arrow[1]);
-    else if (key === "u" || (control && key === "z")) { if (event.shiftKey) marks.redo(); else marks.undo(); }
-    else if (control) marks.redo();
+    else if (key === "u" || (control && key === "z")) { if (event.shiftKey) redo(); else undo(); }
+    else if (control) redo();
     else if (key === "pageup" || key === "pagedown") goTo(s.index + (key === "pageup" ? -5 : 5));
     else if (key === "enter") search();
     else if (key === "k") place();
     else if (key === "n") selectNext(event.shiftKey ? -1 : 1);
-    else if (key === "delete" || key === "backspace") marks.remove(marks.selected);
+    else if (key === "delete" || key === "backspace") remove();
     else if (key === "escape") reset();
     else if (key === "i") toggleInvert();
     else if (key === "f") toggleOverlay();
@@ -208,8 +221,8 @@ function render({ model, el }) {
   c.presets.forEach((node, i) => { node.onclick = () => preset(i); });
   Object.assign(c.invert, { onclick: toggleInvert }); Object.assign(c.overlay, { onclick: toggleOverlay });
   c.opacity.oninput = draw;
-  c.undo.onclick = () => marks.undo(); c.redo.onclick = () => marks.redo();
-  c.place.onclick = place; c.next.onclick = () => selectNext(1); c.remove.onclick = () => marks.remove(marks.selected);
+  c.undo.onclick = undo; c.redo.onclick = redo;
+  c.place.onclick = place; c.next.onclick = () => selectNext(1); c.remove.onclick = remove;
   c.label.onchange = () => marks.change(marks.selected, { label: c.label.value.trim() });
   c.note.onchange = () => marks.change(marks.selected, { note: c.note.value.trim() });
   c.play.onclick = play;
@@ -224,6 +237,7 @@ function render({ model, el }) {
 
   const onBox = () => {
     const box = model.get("box");
+    if (!sameBox(box.slice(0, 4), s.box)) s.boxMark = "";
     s.box = box.length ? box.slice(0, 4) : null;
     s.boxSlice = box.length ? box[4] : -1;
     showEdges(); draw();
