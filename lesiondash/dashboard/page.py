@@ -36,9 +36,9 @@ class Dashboard:
     """The whole page, or its panels one by one in the cells of a notebook.
 
     `Dashboard()` opens the collection that `lesiondash prepare` made (or the one that `LESIONDASH_COLLECTION` names).
-    Showing it in a cell draws the page; `.load`, `.view`, `.suggest`, `.annotations`, `.frangi`, `.sensitivity`,
-    `.search`, `.map`, `.many`, `.metrics` and `.train` are its panels, whose actions are plain methods; each `.widget`
-    can be shown alone.
+    Showing it in a cell draws the page; `.load`, `.pacs`, `.view`, `.suggest`, `.annotations`, `.frangi`, `.search`,
+    `.map`, `.many`, `.metrics`, `.sensitivity`, `.train`, `.volume` and `.header` are its panels, whose actions are
+    plain methods; each `.widget` can be shown alone.
     """
 
     def __init__(self, root: str | Path | None = None, *, partial: bool = False) -> None:

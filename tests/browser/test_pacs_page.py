@@ -55,3 +55,14 @@ def test_a_series_is_searched_fetched_and_shown_by_keyboard(opened: Any, kept: O
     assert page.locator(".ld-pacs input[type=password]").count() == 1
     assert opened.errors == []
     assert opened.outside == []
+
+
+def test_a_password_on_an_open_line_is_warned_of(opened: Any) -> None:
+    page = opened.page
+    page.locator(".ld-pacs summary").click()
+    page.get_by_label("Password").fill("secret")
+    open_lines = ["http://pacs.example/dicom-web", "http://localhost.example/"]
+    for url in [*open_lines, "https://pacs.example/", "http://localhost:8042/", "dicom://A@b:104"]:
+        page.get_by_label("Server", exact=True).fill(url)
+        assert page.get_by_text("This address is not encrypted").is_visible() == (url in open_lines), url
+    assert opened.outside == []

@@ -27,8 +27,10 @@ function render({ model, el }) {
   const bar = element("progress"), status = element("span"), list = element("div", { className: "ld-found" });
   status.setAttribute("role", "status");
   bar.setAttribute("aria-label", "images fetched");
+  const warning = element("p", { className: "ld-warning", textContent: "This address is not encrypted: user and password can be read on the way. Use https where the server has it." });
+  warning.setAttribute("aria-live", "polite");
   const server = element("div", { className: "ld-fields" }, urlLabel, userLabel, passwordLabel, titleLabel, portLabel);
-  const form = element("form", {}, server, element("div", { className: "ld-fields" }, patientLabel, accessionLabel, modalityLabel, search));
+  const form = element("form", {}, server, warning, element("div", { className: "ld-fields" }, patientLabel, accessionLabel, modalityLabel, search));
   const details = element("details", {}, element("summary", { textContent: "From a PACS" }), form,
     element("div", { className: "ld-foot" }, bar, status, stop), list);
   el.append(details);
@@ -46,8 +48,10 @@ function render({ model, el }) {
     const dimse = url.value.trim().startsWith("dicom");
     titleLabel.hidden = portLabel.hidden = !dimse;
     userLabel.hidden = passwordLabel.hidden = dimse;
+    const open = /^http:\/\/(?!(localhost|127\.[\d.]+|\[::1\])(:|\/|$))/i.test(url.value.trim());
+    warning.hidden = server.hidden || !open || !(user.value || password.value);
   };
-  url.oninput = showFields;
+  for (const input of [url, user, password]) input.oninput = showFields;
   const showRunning = () => {
     const running = model.get("running"), [done, total] = model.get("progress");
     // Not `disabled`: a button that has the focus would lose it, and with it the place of who uses the keyboard.
