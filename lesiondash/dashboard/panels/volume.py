@@ -66,7 +66,7 @@ class VolumePanel:
             raise ScanError("There is no scan to show; load one first.")
         self.close()
         self.nifti = nifti_of(series)
-        from ipyniivue import NiiVue, Volume
+        from ipyniivue import MultiplanarType, NiiVue, Volume
 
         low, high = self.state.window.low_hu, self.state.window.high_hu
         volume = Volume(data=self.nifti.data, name="scan.nii", cal_min=low, cal_max=high, colormap="gray")
@@ -76,6 +76,7 @@ class VolumePanel:
             show_3d_crosshair=True,
             is_radiological_convention=True,
             multiplanar_force_render=True,
+            multiplanar_layout=MultiplanarType.GRID,  # a column leaves each a quarter of a narrow page's height
             loading_text="",
         )
         self.picture.on_location_change(self._on_location)
