@@ -1,5 +1,7 @@
 # `make dashboard` opens the page, `make test` runs every test; both install what they need into .venv first.
 PYTHON ?= python3
+# Test files side by side, in the order that tests/conftest.py gives them.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

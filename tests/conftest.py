@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from running import SHARED, run_cli
 
@@ -16,13 +18,22 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
-def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data folder that `lesiondash prepare` fills (kept between runs where LESIONDASH_TEST_DATA names one)."""
-    kept = os.environ.get("LESIONDASH_TEST_DATA")
-    data = Path(kept) if kept else tmp_path_factory.mktemp("data")
-    done = run_cli("prepare", data=data)
+def demonstration(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The data folder that `lesiondash prepare` fills (kept between runs where LESIONDASH_TEST_DATA names one).
+
+    Processes that run tests side by side have one prepared once, and each its own copy to train and add lesions in.
+    """
+    alone = worker_id == "master"
+    shared = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
+    data = Path(os.environ.get("LESIONDASH_TEST_DATA", shared / "data"))
+    with FileLock(shared / "data.lock"):
+        done = run_cli("prepare", data=data)
     assert done.returncode == 0, done.stderr
-    return data
+    if alone:
+        return data
+    own = tmp_path_factory.mktemp("data") / "data"
+    shutil.copytree(data, own, ignore=shutil.ignore_patterns("runs"))
+    return own
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,5 +61,11 @@ def shared_dicom() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what needs a browser last: Playwright leaves its event loop marked as running in the test's thread."""
-    items.sort(key=lambda item: "browser" in item.path.parts)
+    """Order the files: one that prepares the demonstration, those that do without, the others, those with a browser.
+
+    What runs beside the first need not wait for it. Playwright leaves its event loop marked as running in the test's
+    thread, where tests after it could have none of their own.
+    """
+    prepared = {item.path: None for item in items if "demonstration" in getattr(item, "fixturenames", ())}
+    first = next((path for path in prepared if "browser" not in path.parts), None)
+    items.sort(key=lambda item: ("browser" in item.path.parts, item.path != first, item.path in prepared))
