@@ -12,6 +12,8 @@ from filelock import FileLock
 from hypothesis import settings
 from running import SHARED, run_cli
 
+from lesiondash.paths import gallery_dir
+
 # No test is timed: a slow moment of the machine is no failure of an example.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -33,6 +35,8 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
         return data
     own = tmp_path_factory.mktemp("data") / "data"
     shutil.copytree(data, own, ignore=shutil.ignore_patterns("runs"))
+    names = [gallery_dir(folder / "demo").name for folder in (data, own)]  # a gallery is named after its collection
+    (own / "galleries" / names[0]).rename(own / "galleries" / names[1])
     return own
 
 

@@ -54,7 +54,7 @@ def test_from_a_dropped_scan_to_nine_lesions(opened: Any, shared_dicom: Path) ->
     page = opened.page
     drop(page, sorted((shared_dicom / "ge_thorax_3slice").iterdir()))
     wait_for_slice(page)
-    assert "3" in page.locator(".ld-tl").inner_text()
+    assert "3" in page.locator(".ld-tl").first.inner_text()
     before = page.locator(".ld-view").get_attribute("data-slice")
     page.locator(VIEW).hover()
     page.mouse.wheel(0, 100)
@@ -351,6 +351,8 @@ def test_nothing_overflows_light_or_dark_wide_or_narrow(opened: Any) -> None:
             page.set_viewport_size({"width": width, "height": 900})
             page.wait_for_timeout(400)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+            map_width = page.locator(".ld-map").bounding_box()["width"]
+            assert page.locator(".ld-map .main-svg").first.bounding_box()["width"] <= map_width + 1
         background = page.locator(".ld-page").evaluate("node => getComputedStyle(node).backgroundColor")
         assert (max(map(int, background[4:-1].split(","))) < 60) is (scheme == "dark")
 

@@ -151,7 +151,7 @@ def test_wheel_cine_overlay_zoom_and_pan(viewer: Any) -> None:
     scale = ".ld-view .ld-br"
     for gesture in (lambda: drag(page, (0.5, 0.6), (0.5, 0.2), "right"), lambda: page.keyboard.press("+")):
         picture = page.locator(CANVAS).first.evaluate("canvas => canvas.toDataURL()")
-        text = page.locator(scale).inner_html()
+        text = page.locator(scale).first.inner_html()
         gesture()
         page.wait_for_function(f"document.querySelector('{scale}').innerHTML !== {text!r}")
         assert page.locator(CANVAS).first.evaluate("canvas => canvas.toDataURL()") != picture
@@ -172,7 +172,7 @@ TOUCH = """(steps) => {
 
 def test_two_fingers_zoom_and_one_draws(viewer: Any) -> None:
     page = viewer
-    text = page.locator(".ld-view .ld-br").inner_html()
+    text = page.locator(".ld-view .ld-br").first.inner_html()
     apart = [("pointerdown", 11, 0.45), ("pointerdown", 12, 0.55), ("pointermove", 11, 0.3), ("pointermove", 12, 0.7)]
     page.evaluate(TOUCH, [*apart, ("pointerup", 11, 0.3), ("pointerup", 12, 0.7)])
     page.wait_for_function(f"document.querySelector('.ld-view .ld-br').innerHTML !== {text!r}")

@@ -64,12 +64,12 @@ def cut_at(run: Run, step: int, settings: PretrainSettings = SETTINGS) -> None:
         pretrain(toy_data(), settings, run=run, progress=count)
 
 
-@pytest.mark.parametrize("model", ["simclr", "vae"])
-def test_killed_and_resumed_is_bit_for_bit_the_unbroken_run(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model", "times"), [("simclr", 2), ("vae", 1)])
+def test_killed_and_resumed_is_bit_for_bit_the_unbroken_run(model: str, times: int, tmp_path: Path) -> None:
     whole = start(tmp_path / "whole", model, STEPS, 1e9)
     expected = result(whole)
     broken = tmp_path / "broken"
-    for kills in range(2):
+    for kills in range(times):
         process = start(broken, model, STEPS, 0.2)
         before = kills * 3 + 3
         deadline = time.monotonic() + 120

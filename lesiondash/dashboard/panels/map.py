@@ -54,6 +54,7 @@ class MapPanel:
         go = import_plotly()
         points = go.Scattergl if len(self.store.gallery.lesions) >= WEBGL_FROM else go.Scatter
         figure = go.FigureWidget(layout=_layout())
+        figure._config = {**figure._config, "responsive": True}  # as wide as its panel
         self._rows = self._rows_by_type()
         for (name, (colour, symbol)), rows in zip(STYLE.items(), self._rows, strict=True):
             figure.add_trace(

@@ -86,7 +86,14 @@ function render({ model, el }) {
   applyTheme(readTheme());
   // Two frames: the page has been painted before the kernel starts on what is heavy.
   requestAnimationFrame(() => requestAnimationFrame(() => model.send({ type: "ready" })));
-  return () => document.removeEventListener("keydown", onKey);
+  // Plotly draws the map before it stands in the page, at a width of its own; a resize makes it as wide as its panel.
+  const drawn = new MutationObserver(() => {
+    if (!document.querySelector(".ld-map .main-svg")) return;
+    drawn.disconnect();
+    requestAnimationFrame(() => window.dispatchEvent(new Event("resize")));
+  });
+  drawn.observe(document.body, { childList: true, subtree: true });
+  return () => { document.removeEventListener("keydown", onKey); drawn.disconnect(); };
 }
 
 export default { render };
