@@ -28,7 +28,7 @@ def in_the_page() -> list[float]:
                 window.addEventListener('pointerup', () => { window.releasedAt = performance.now(); }, true);
             }"""
         )
-        bounds = page.locator(".ld-view canvas").bounding_box()
+        bounds = page.locator(".ld-view canvas").first.bounding_box()
         for k in range(ROUNDS):
             x, y = bounds["x"] + bounds["width"] * (0.35 + 0.02 * k), bounds["y"] + bounds["height"] * 0.5
             page.mouse.move(x, y)

@@ -92,7 +92,7 @@ class Wire:
 def windowing(page: Any, wire: Wire) -> int:
     """Drag the window for 60 frames; returns how many messages went to the kernel before the hand came to rest."""
     page.locator(".ld-view").get_by_role("button", name="W Window").click()
-    bounds = page.locator(".ld-view canvas").bounding_box()
+    bounds = page.locator(".ld-view canvas").first.bounding_box()
     page.wait_for_timeout(1000)
     x, y = bounds["x"] + 200, bounds["y"] + 200
     page.mouse.move(x, y)
@@ -118,7 +118,7 @@ def main() -> None:
             page.get_by_role("button", name="Folder").click()
         chooser.value.set_files(str(folder))
         page.wait_for_function(READY, timeout=300_000)
-        page.locator(".ld-view canvas").focus()
+        page.locator(".ld-view canvas").first.focus()
         page.wait_for_timeout(3000)
         middle = SLICES // 2 - 1
         for title, ends in (

@@ -120,8 +120,8 @@ def browser(launch: Callable[[list[str]], Any]) -> Iterator[Any]:
     started.close()
 
 
-@pytest.fixture
-def watched(browser: Any) -> Iterator[Watched]:
+@contextmanager
+def _watched(browser: Any) -> Iterator[Watched]:
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, color_scheme="dark")
     page = context.new_page()
     watch = Watched(page)
@@ -140,10 +140,28 @@ def watched(browser: Any) -> Iterator[Watched]:
     context.close()
 
 
-@pytest.fixture
-def opened(watched: Watched, site: Site) -> Watched:
-    """The page, live: its map drawn and its encoder loaded."""
+def _opened(watched: Watched, site: Site) -> Watched:
     watched.page.goto(site.url)
     watched.page.wait_for_selector(".ld-chip:has-text('device')", timeout=150_000)
     watched.page.wait_for_selector(".ld-map .js-plotly-plot .scatterlayer", timeout=150_000)
     return watched
+
+
+@pytest.fixture
+def watched(browser: Any) -> Iterator[Watched]:
+    """An empty page."""
+    with _watched(browser) as watch:
+        yield watch
+
+
+@pytest.fixture
+def opened(watched: Watched, site: Site) -> Watched:
+    """The page, live: its map drawn and its encoder loaded."""
+    return _opened(watched, site)
+
+
+@pytest.fixture(scope="module")
+def opened_once(browser: Any, site: Site) -> Iterator[Watched]:
+    """The same, one for all tests of a file: each of them has to begin with what it needs."""
+    with _watched(browser) as watch:
+        yield _opened(watch, site)

@@ -16,7 +16,7 @@ import pytest
 from running import CHECKOUT
 
 pytestmark = pytest.mark.browser
-VIEW = ".ld-view canvas"
+VIEW = ".ld-view canvas >> nth=0"
 
 
 def drop(page: Any, files: list[Path]) -> None:

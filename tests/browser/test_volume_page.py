@@ -16,7 +16,7 @@ WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 CANVAS = ".ld-panel-volume canvas"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def drawn(launch: Callable[[list[str]], Any], site: Site) -> Iterator[Watched]:
     """The page in a Chromium that draws WebGL without a GPU, its first case opened."""
     browser = launch([*(flag for flag in CHROMIUM_FLAGS if flag != "--disable-gpu"), *WEBGL])

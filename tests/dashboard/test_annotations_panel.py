@@ -223,7 +223,8 @@ def test_every_form_is_a_file_of_its_kind(page: Any) -> None:
 def test_a_form_that_cannot_be_made_is_said(page: Any) -> None:
     page.annotations.act({"type": "save", "format": "csv"})
     assert "nothing to save" in page.state.notice.text
-    page.search.open(page.state.hits[0].lesion_id)  # slices of the collection: no DICOM files
+    page.search.open(page.state.hits[0].lesion_id)
+    page.view.open_beside()  # slices of the collection: no DICOM files
     draw(page, Annotation("x", "box", page.annotations.scan.uid, 0, ((10, 10), (20, 20))))
     for form in ("sr", "seg"):
         page.annotations.act({"type": "save", "format": form})

@@ -115,3 +115,13 @@ def test_the_overlay_is_the_filter_of_the_slice(page: Any) -> None:
     before = page.view.widget.overlay_version
     page.state.window = type(page.state.window)(0.0, 100.0)
     assert page.view.widget.overlay_version == before + 1
+
+
+def test_a_box_answers_the_wish_it_was_drawn_by_and_goes(page: Any) -> None:
+    view = page.view
+    view.act({"type": "box", "box": [10, 20, 30, 44], "index": 1, "number": 7})
+    assert view.widget.box == [10, 20, 30, 44, 1, 7]
+    assert view.state.region.slice_index == 1
+    view.act({"type": "box_gone"})
+    assert view.widget.box == []
+    assert view.state.region is None

@@ -68,7 +68,9 @@ class ViewPanel:
         """Carry out what a hand did in the viewer: box, slice, window, marks, back, the second series."""
         kind = message["type"]
         if kind == "box":
-            self.draw(*message["box"], slice_index=int(message["index"]))
+            self.draw(*message["box"], slice_index=int(message["index"]), number=int(message.get("number", 0)))
+        elif kind == "box_gone":
+            self.clear_box()
         elif kind == "slice_shown":
             self.state.slice_index = int(message["index"])
         elif kind == "window":
@@ -97,8 +99,11 @@ class ViewPanel:
         if uid == self.widget.scan.get("uid"):
             self._tell_annotations(by=by, revision=revision)
 
-    def draw(self, x0: float, y0: float, x1: float, y1: float, *, slice_index: int) -> None:
-        """Draw a box, in pixels, on a slice of the series shown; raises `BoxError` where it cannot be."""
+    def draw(self, x0: float, y0: float, x1: float, y1: float, *, slice_index: int, number: int = 0) -> None:
+        """Draw a box, in pixels, on a slice of the series shown; raises `BoxError` where it cannot be.
+
+        number: which of the browser's wishes this is; its answer says so.
+        """
         scan = self.store.scans.get(str(self.widget.scan.get("uid", "")))
         if scan is None:
             raise BoxError("There is no scan to draw on; load one first.")
@@ -106,7 +111,12 @@ class ViewPanel:
             raise BoxError("The box needs four numbers: left, top, right and bottom, in pixels.")
         box = Box(x0, y0, x1, y1).inside(*scan.series.hu.shape[1:])
         self.widget.banner = ""
-        self._set_region(Region(scan.uid, slice_index, box))
+        self._set_region(Region(scan.uid, slice_index, box), number)
+
+    def clear_box(self) -> None:
+        """Take the box off the slice; the nine that it found stay until the next search."""
+        self.widget.box = []
+        self.state.region = None
 
     def _follow_window(self, change: Any) -> None:
         if change.new is not None:
@@ -200,8 +210,8 @@ class ViewPanel:
         else:
             self._set_region(Region(scan.uid, focus.slice_index, focus.box, focus.search))
 
-    def _set_region(self, region: Region) -> None:
-        self.widget.box = _edges(region.box, region.slice_index)
+    def _set_region(self, region: Region, number: int = 0) -> None:
+        self.widget.box = [*_edges(region.box, region.slice_index), *([number] if number else [])]
         if region.search:
             self._query = region
         self.state.region = region

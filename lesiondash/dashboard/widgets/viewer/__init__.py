@@ -17,12 +17,13 @@ PARTS = ("geometry", "marks", "draw", "slices", "controls", "gestures", "pane", 
 class Viewer(anywidget.AnyWidget):
     """Shows the series described by `scan`; asks `slice_hu(uid, index)` for a slice when it first comes into view.
 
-    box: [x0, y0, x1, y1, slice] in pixels, or []; beside: a second series as in `scan`, with its slice_index, its box
-    and, where both lie in one space, shift_mm: what to add, (x, y), to a place's mm from the first image's middle to
-    have those from the second's; {} for none. window: [center_hu, width_hu]. annotations: {uid, items, by, revision};
-    by is the view whose own change, of that revision, the items only answer, or "kernel". loaded grows when a series
-    was read anew: the slices that the browser has are no longer its own. overlay(uid, index) is the filter's response
-    to a slice, uint8 (y, x); those of an older overlay_version are forgotten.
+    box: [x0, y0, x1, y1, slice] in pixels, then which of the browser's own wishes it answers, if any; or []. beside:
+    a second series as in `scan`, with its slice_index, its box and, where both lie in one space, shift_mm: what to
+    add, (x, y), to a place's mm from the first image's middle to have those from the second's; {} for none. window:
+    [center_hu, width_hu]. annotations: {uid, items, by, revision}; by is the view whose own change, of that revision,
+    the items only answer, or "kernel". loaded grows when a series was read anew: the slices that the browser has are
+    no longer its own. overlay(uid, index) is the filter's response to a slice, uint8 (y, x); those of an older
+    overlay_version are forgotten.
     """
 
     _esm = "\n".join((HERE / f"{part}.js").read_text(encoding="utf-8") for part in PARTS)

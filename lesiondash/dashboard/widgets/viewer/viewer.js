@@ -10,7 +10,7 @@ function render({ model, el }) {
   const bannerText = element("span"), banner = element("div", { className: "ld-banner", hidden: true }, bannerText, back);
   const chosen = element("div", { className: "ld-row", hidden: true }, c.measure, c.label, c.note);
   const view = makeView(canvas);
-  const s = { tool: "box", index: 0, direction: 1, box: null, boxSlice: -1, boxMark: "", window: model.get("window"), invert: false, drag: null, preview: null, cursor: null, overlay: false, fitted: "" };
+  const s = { tool: "box", index: 0, direction: 1, box: null, boxSlice: -1, asked: 0, window: model.get("window"), invert: false, drag: null, preview: null, cursor: null, overlay: false, fitted: "" };
   const scan = () => (model.get("scan").count ? model.get("scan") : null);
   const slices = makeSlices(model, (uid, index) => {
     if (index < 0) { pane.forget(); beside.pane.forget(); }
@@ -101,29 +101,29 @@ function render({ model, el }) {
   // Ask for the box that is drawn or typed; one that a hand drew is a mark too.
   function search(drawn = false) {
     const values = c.edges.map((input) => (input.value === "" ? null : Number(input.value)));
-    if (drawn && s.box && s.box[2] - s.box[0] >= 2 && s.box[3] - s.box[1] >= 2) s.boxMark = addMark({ kind: "box", points: [s.box.slice(0, 2), s.box.slice(2)] }).id;
-    model.send({ type: "box", box: values, index: s.index });
+    if (drawn && s.box && s.box[2] - s.box[0] >= 2 && s.box[3] - s.box[1] >= 2) addMark({ kind: "box", points: [s.box.slice(0, 2), s.box.slice(2)] });
+    s.asked += 1;
+    model.send({ type: "box", box: values, index: s.index, number: s.asked });
   }
   function addMark(mark) {
-    const made = marks.add({ ...mark, slice: s.index });
+    marks.add({ ...mark, slice: s.index });
     if (mark.kind === "text") c.label.focus();
-    return made;
   }
   // A box that is moved or sized is searched for where it is now.
   function changeMark(mark, points) {
     marks.change(mark.id, { points });
-    if (mark.kind === "box") { s.boxMark = mark.id; setBox(bounds(points)); search(); }
+    if (mark.kind === "box") { setBox(bounds(points)); search(); }
   }
   // Undone, done again or deleted: the box that is searched for goes with its mark.
   function alter(how) {
+    const before = marks.items.find((item) => item.kind === "box" && item.slice === s.boxSlice && sameBox(bounds(item.points), s.box));
     how();
-    if (!s.boxMark) return;
-    const mark = marks.items.find((item) => item.id === s.boxMark);
-    if (!mark) { s.boxMark = ""; s.box = null; s.boxSlice = -1; showEdges(); draw(); return; }
-    if (sameBox(bounds(mark.points), s.box)) return;
-    goTo(mark.slice);
-    setBox(bounds(mark.points));
-    search();
+    const after = before && marks.items.find((item) => item.id === before.id);
+    if (!before || (after && sameBox(bounds(after.points), s.box))) return;
+    if (after) { goTo(after.slice); setBox(bounds(after.points)); search(); return; }
+    s.box = null; s.boxSlice = -1;
+    showEdges(); draw();
+    model.send({ type: "box_gone" });
   }
   const undo = () => alter(marks.undo), redo = () => alter(marks.redo), remove = () => alter(() => marks.remove(marks.selected));
   function setTool(tool) {
@@ -142,7 +142,7 @@ function render({ model, el }) {
   }
   function showChosen() {
     const mark = marks.chosen(), now = scan();
-    if (mark?.kind === "box" && s.chosenBox !== mark.id && mark.slice === s.index) { s.boxMark = mark.id; setBox(bounds(mark.points)); }
+    if (mark?.kind === "box" && s.chosenBox !== mark.id && mark.slice === s.index) setBox(bounds(mark.points));
     s.chosenBox = mark?.id;
     chosen.hidden = !mark;
     c.undo.disabled = !marks.canUndo(); c.redo.disabled = !marks.canRedo();
@@ -237,7 +237,7 @@ function render({ model, el }) {
 
   const onBox = () => {
     const box = model.get("box");
-    if (!sameBox(box.slice(0, 4), s.box)) s.boxMark = "";
+    if (box[5] < s.asked) return;  // the answer to an older question than the last
     s.box = box.length ? box.slice(0, 4) : null;
     s.boxSlice = box.length ? box[4] : -1;
     showEdges(); draw();
