@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 URI_GRAMMAR = "rfc3987_syntax"
 KEPT_BELOW_BYTES = 4_000_000
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @contextmanager
@@ -18,14 +20,15 @@ def without_uri_grammar() -> Iterator[None]:
     Building that grammar costs over a second of each process that imports nbformat or jupyter_events, voila and plotly
     among them; it serves a check of `"format": "uri"` that neither asks for.
     """
-    if URI_GRAMMAR in sys.modules:
-        yield
-        return
-    sys.modules[URI_GRAMMAR] = None  # type: ignore[assignment]  # how Python says: not importable
-    try:
-        yield
-    finally:
-        del sys.modules[URI_GRAMMAR]
+    with _ONE_AT_A_TIME:  # the page's own thread and the one that warms it up both ask
+        if URI_GRAMMAR in sys.modules:
+            yield
+            return
+        sys.modules[URI_GRAMMAR] = None  # type: ignore[assignment]  # how Python says: not importable
+        try:
+            yield
+        finally:
+            del sys.modules[URI_GRAMMAR]
 
 
 def main() -> None:

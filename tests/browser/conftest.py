@@ -143,7 +143,11 @@ def _watched(browser: Any) -> Iterator[Watched]:
 def _opened(watched: Watched, site: Site) -> Watched:
     watched.page.goto(site.url)
     watched.page.wait_for_selector(".ld-chip:has-text('device')", timeout=150_000)
-    watched.page.wait_for_selector(".ld-map .js-plotly-plot .scatterlayer", timeout=150_000)
+    try:
+        watched.page.wait_for_selector(".ld-map .js-plotly-plot .scatterlayer", timeout=60_000)
+    except Exception as error:
+        said = watched.page.locator(".ld-notice, .ld-map").all_inner_texts()
+        raise AssertionError(f"The map is not drawn; the page says {said}.") from error
     return watched
 
 

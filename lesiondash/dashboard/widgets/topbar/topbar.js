@@ -87,8 +87,9 @@ function render({ model, el }) {
   // Two frames: the page has been painted before the kernel starts on what is heavy.
   requestAnimationFrame(() => requestAnimationFrame(() => model.send({ type: "ready" })));
   // Plotly draws the map before it stands in the page, at a width of its own; a resize makes it as wide as its panel.
+  // Not before it is all drawn, which its buttons come after: a resize amid the drawing can end it.
   const drawn = new MutationObserver(() => {
-    if (!document.querySelector(".ld-map .main-svg")) return;
+    if (!document.querySelector(".ld-map .modebar-btn")) return;
     drawn.disconnect();
     requestAnimationFrame(() => window.dispatchEvent(new Event("resize")));
   });
