@@ -38,8 +38,8 @@ class PlainPage:
 
     def value(self, expression: str) -> Any:
         """Return what an expression is in the page."""
-        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"]
-        return result.get("value")
+        asked = {"expression": expression, "returnByValue": True, "awaitPromise": True}
+        return self.call("Runtime.evaluate", **asked)["result"].get("value")
 
     def wait(self, expression: str, limit_s: float = 120) -> float:
         """Wait until an expression is true; returns the moment."""
