@@ -106,8 +106,12 @@ class Dashboard:
 
     @tells_errors
     def _on_message(self, _: Any, content: dict[str, Any], __: list[Any]) -> None:
-        if content.get("type") == "ready" and hasattr(self, "store"):
+        if not hasattr(self, "store"):
+            return
+        if content.get("type") == "ready":
             self.map.draw()
+        elif content.get("type") == "map_empty":
+            self.map.draw_again()
 
     @tells_errors
     def _warm_up(self) -> None:

@@ -64,6 +64,11 @@ def test_from_a_dropped_scan_to_nine_lesions(opened: Any, shared_dicom: Path) ->
     label = page.locator("button.ld-tile").first.get_attribute("aria-label")
     assert all(word in label for word in ("mm", "patient", "similarity"))
     assert len(set(tile_ids(page))) == 9
+    page.wait_for_function("document.querySelector('.ld-map').textContent.includes('its nine')")
+    page.locator("button.ld-tile").first.click()
+    page.wait_for_function("document.querySelectorAll('.ld-stage')[1].dataset.drawn")
+    page.locator(".ld-tune input[data-name=beta]").fill("0.9")
+    page.get_by_role("button", name="X Close").click()
     assert opened.outside == []
     assert opened.errors == []
 

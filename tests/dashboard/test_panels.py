@@ -200,6 +200,18 @@ def test_map_marks_query_and_nine(page: Any) -> None:
     assert len(query.x) == 1
 
 
+def test_a_map_drawn_again_is_another_with_the_same_in_it(page: Any) -> None:
+    page.map.draw()
+    page.load.open_case(page.store.cases[1].name)
+    first = page.map.figure
+    page.map.draw_again()
+    again = page.map.figure
+    assert again is not first
+    assert page.map.widget.children == (again,)
+    for old, new in zip(first.data, again.data, strict=True):
+        assert (old.name, list(old.x)) == (new.name, list(new.x))
+
+
 def test_chunks_out_of_order_are_refused(page: Any) -> None:
     count = len(page.store.scans)
     page.load.receive({"type": "begin"}, b"")

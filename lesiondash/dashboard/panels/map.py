@@ -53,39 +53,35 @@ class MapPanel:
             return
         go = import_plotly()
         points = go.Scattergl if len(self.store.gallery.lesions) >= WEBGL_FROM else go.Scatter
-        figure = go.FigureWidget(layout=_layout())
-        figure._config = {**figure._config, "responsive": True}  # as wide as its panel
         self._rows = self._rows_by_type()
-        for (name, (colour, symbol)), rows in zip(STYLE.items(), self._rows, strict=True):
-            figure.add_trace(
-                points(
-                    **self._points(rows),
-                    mode="markers",
-                    name=name,
-                    marker={"color": colour, "symbol": symbol, "size": 6, "opacity": 0.75},
-                    unselected={"marker": {"opacity": 0.15}},
-                    hoverinfo="text",
-                )
+        lesions = [
+            points(
+                **self._points(rows),
+                mode="markers",
+                name=name,
+                marker={"color": colour, "symbol": symbol, "size": 6, "opacity": 0.75},
+                unselected={"marker": {"opacity": 0.15}},
+                hoverinfo="text",
             )
-            figure.data[-1].on_selection(self._select)
-            figure.data[-1].on_deselect(self._deselect)
-        figure.add_trace(
-            _marks("its nine", {"symbol": "circle-open", "size": 15, "color": "#d29922", "line": {"width": 2.5}})
-        )
-        figure.add_trace(
-            _marks(
-                "query",
-                {
-                    "symbol": "star",
-                    "size": 18,
-                    "color": "#f0b429",
-                    "line": {"width": 1.2, "color": "#1b1f27"},
-                },
-            )
-        )
+            for (name, (colour, symbol)), rows in zip(STYLE.items(), self._rows, strict=True)
+        ]
+        star = {"symbol": "star", "size": 18, "color": "#f0b429", "line": {"width": 1.2, "color": "#1b1f27"}}
+        ring = {"symbol": "circle-open", "size": 15, "color": "#d29922", "line": {"width": 2.5}}
+        figure = go.FigureWidget([*lesions, _marks("its nine", ring), _marks("query", star)], _layout())
+        figure._config = {**figure._config, "responsive": True}  # as wide as its panel
+        for trace in figure.data[: len(lesions)]:
+            trace.on_selection(self._select)
+            trace.on_deselect(self._deselect)
         self.figure = figure
         self.widget.children = (figure,)
         self._mark(None)
+
+    def draw_again(self) -> None:
+        """Build the figure anew: a busy browser may have drawn it before it had what is in it."""
+        figure, self.figure = self.figure, None
+        self.draw()
+        if figure is not None:
+            figure.close()
 
     def _rows_by_type(self) -> list[np.ndarray]:
         types = np.array([lesion.type for lesion in self.store.gallery.lesions])

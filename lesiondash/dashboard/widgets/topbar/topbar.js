@@ -87,9 +87,14 @@ function render({ model, el }) {
   // Two frames: the page has been painted before the kernel starts on what is heavy.
   requestAnimationFrame(() => requestAnimationFrame(() => model.send({ type: "ready" })));
   // Plotly draws the map before it stands in the page, at a width of its own; a resize makes it as wide as its panel.
-  // Not before it is all drawn, which its buttons come after: a resize amid the drawing can end it.
+  // Its buttons come last: without a legend by then it was drawn before it had its lesions, and is asked for anew.
+  let asked = -Infinity;
   const drawn = new MutationObserver(() => {
     if (!document.querySelector(".ld-map .modebar-btn")) return;
+    if (!document.querySelector(".ld-map .legend")) {
+      if (performance.now() - asked > 3000) { asked = performance.now(); model.send({ type: "map_empty" }); }
+      return;
+    }
     drawn.disconnect();
     requestAnimationFrame(() => window.dispatchEvent(new Event("resize")));
   });
