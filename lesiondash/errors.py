@@ -51,3 +51,7 @@ class SearchError(LesionDashError):
 
 class AnnotationError(LesionDashError):
     """Annotations that cannot be read, placed on a scan, measured or exported."""
+
+
+class LinkError(LesionDashError):
+    """A link to a view of the page that cannot be read or opened."""

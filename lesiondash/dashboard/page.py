@@ -19,6 +19,7 @@ from lesiondash.dashboard.panels.metrics import MetricsPanel
 from lesiondash.dashboard.panels.pacs import PacsPanel
 from lesiondash.dashboard.panels.search import SearchPanel
 from lesiondash.dashboard.panels.sensitivity import SensitivityPanel
+from lesiondash.dashboard.panels.share import SharePanel
 from lesiondash.dashboard.panels.suggest import SuggestPanel
 from lesiondash.dashboard.panels.train import TrainPanel
 from lesiondash.dashboard.panels.view import ViewPanel
@@ -64,6 +65,7 @@ class Dashboard:
         threading.Thread(target=self._warm_up, daemon=True).start()
 
     def _make_panels(self) -> None:
+        self.share = SharePanel(self.state, self.store)  # first: the others begin with what the page's address asks for
         self.load = LoadPanel(self.state, self.store)
         self.pacs = PacsPanel(self.state, self.store)
         self.view = ViewPanel(self.state, self.store)
@@ -110,6 +112,9 @@ class Dashboard:
             return
         if content.get("type") == "ready":
             self.map.draw()
+            self.share.open()
+        elif content.get("type") == "share":
+            self.topbar.send({"type": "shared", **self.share.said()})
         elif content.get("type") == "map_empty":
             self.map.draw_again()
 

@@ -393,3 +393,22 @@ def test_dashboard_command_prints_its_address(demonstration: Path) -> None:
     finally:
         server.terminate()
         server.wait(20)
+
+
+def test_a_link_reopens_the_view(watched: Any, site: Any) -> None:
+    page = watched.page
+    page.goto(f"{site.url}?scan=case_02&box=60,60,84,84&slice=4&window=60,150&beta=0.9")
+    page.wait_for_selector("button.ld-tile", timeout=150_000)
+    edges = page.locator(".ld-view .ld-edges input").evaluate_all("nodes => nodes.map(node => node.value)")
+    assert edges == ["60", "60", "84", "84"]
+    page.get_by_role("button", name="Link & code").press("Enter")
+    page.wait_for_function("document.querySelector('.ld-share textarea').value")
+    link, code = (
+        page.get_by_label(name, exact=True).input_value()
+        for name in ("Link that reopens this view", "The same in Python")
+    )
+    assert link.startswith(f"{site.url}?scan=case_02&slice=4&box=60,60,84,84&window=60,150&scope=cross&")
+    assert "beta=0.9" in link
+    assert "Box(60, 60, 84, 84)" in code
+    page.keyboard.press("Escape")
+    assert (watched.errors, watched.outside) == ([], [])

@@ -17,12 +17,6 @@ const KEYS = [
 ];
 const THEMES = ["auto", "light", "dark"];
 
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-
 function readTheme() {
   try { return localStorage.getItem("lesiondash-theme") ?? "auto"; } catch { return "auto"; }
 }
@@ -45,17 +39,48 @@ function helpDialog() {
   return dialog;
 }
 
+// Link and code are asked for when the dialog opens: they follow what is shown.
+function shareDialog(model) {
+  const fields = [["link", "Link that reopens this view", 4], ["code", "The same in Python", 14]].map(([name, title, rows]) => {
+    const area = element("textarea", { readOnly: true, rows, spellcheck: false });
+    area.setAttribute("aria-label", title);
+    const copy = element("button", { className: "ld-btn", textContent: "Copy" });
+    copy.setAttribute("aria-label", `Copy: ${title}`);
+    const done = element("span", { className: "ld-muted" });
+    done.setAttribute("role", "status");
+    copy.onclick = async () => { done.textContent = await copyText(area.value) ? "copied" : "The browser refused the clipboard."; };
+    return { name, area, copy, done, node: element("section", {}, element("header", {}, element("b", { textContent: title }), done, copy), area) };
+  });
+  const close = element("button", { className: "ld-btn", textContent: "Close", autofocus: true });
+  const dialog = element("dialog", { className: "ld-share" }, ...fields.map(({ node }) => node), close);
+  dialog.setAttribute("aria-label", "Link and code");
+  close.onclick = () => dialog.close();
+  const show = (message) => {
+    if (message.type !== "shared") return;
+    for (const { name, area, copy, done } of fields) {
+      const said = message[name];
+      area.value = name === "link" && said ? `${location.href.split(/[?#]/)[0]}?${said}` : said || message.why;
+      copy.disabled = !said;
+      done.textContent = "";
+    }
+  };
+  model.on("msg:custom", show);
+  const open = () => { for (const { area } of fields) area.value = ""; dialog.showModal(); model.send({ type: "share" }); };
+  return { dialog, open, end: () => model.off("msg:custom", show) };
+}
+
 function render({ model, el }) {
   el.classList.add("ld-bar");
   const title = element("h1", {}, "lesion", element("span", { textContent: "dash" }));
   const chips = element("span", { style: "display:contents" });
   const theme = element("button", { className: "ld-btn", title: "Light, dark, or as the system says" });
   const help = element("button", { className: "ld-btn", textContent: "? Keys", title: "Keys and gestures (?)" });
-  const dialog = helpDialog();
+  const share = element("button", { className: "ld-btn", textContent: "Link & code", title: "A link that reopens this view, and the Python that does the same" });
+  const dialog = helpDialog(), shared = shareDialog(model);
   const notice = element("div");
   const header = element("header", {}, title, chips, element("span", { className: "ld-space" }),
-    element("span", { className: "ld-chip", textContent: "not for diagnosis" }), theme, help);
-  el.append(header, notice, dialog);
+    element("span", { className: "ld-chip", textContent: "not for diagnosis" }), share, theme, help);
+  el.append(header, notice, dialog, shared.dialog);
 
   const showTheme = () => { theme.textContent = `Theme: ${readTheme()}`; };
   theme.onclick = () => {
@@ -63,6 +88,7 @@ function render({ model, el }) {
     showTheme();
   };
   help.onclick = () => dialog.showModal();
+  share.onclick = shared.open;
   const onKey = (event) => {
     if (event.key === "?" && !event.target.closest?.("input, textarea, .jp-CodeCell .cm-editor")) dialog.showModal();
   };
@@ -99,7 +125,7 @@ function render({ model, el }) {
     requestAnimationFrame(() => window.dispatchEvent(new Event("resize")));
   });
   drawn.observe(document.body, { childList: true, subtree: true });
-  return () => { document.removeEventListener("keydown", onKey); drawn.disconnect(); };
+  return () => { document.removeEventListener("keydown", onKey); drawn.disconnect(); shared.end(); };
 }
 
 export default { render };

@@ -1,0 +1,62 @@
+"""A link says what is shown and comes back the same; a broken one is named."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lesiondash.dashboard import view_link
+from lesiondash.dashboard.view_link import ViewLink, from_query, to_query
+from lesiondash.errors import LinkError
+from lesiondash.frangi.presets import PRESETS
+from lesiondash.records import SCOPES, Box, FrangiParams, Window
+
+numbers = st.integers(-4000, 4000).map(lambda n: n / 4)
+boxes = st.builds(
+    lambda x, y, w, h: Box(x, y, x + w, y + h), numbers, numbers, *[st.integers(1, 999).map(lambda n: n / 8)] * 2
+)
+views = st.builds(
+    ViewLink,
+    st.none() | st.text(min_size=1, max_size=30),
+    st.none() | st.integers(1, 3000),
+    st.none() | boxes,
+    st.none() | st.builds(Window, numbers, st.integers(4, 16_000).map(lambda n: n / 4)),
+    st.none() | st.sampled_from(SCOPES),
+)
+
+
+@given(views, st.sampled_from(list(PRESETS.values())))
+def test_a_link_comes_back_the_same(view: ViewLink, params: FrangiParams) -> None:
+    assert from_query(to_query(view, params)) == view
+    assert from_query("?" + to_query(view, params)) == view
+
+
+@pytest.mark.parametrize(
+    ("query", "word"),
+    [
+        ("box=1,2,3", "box"),
+        ("box=1,2,3,x", "box"),
+        ("box=9,9,1,1", "no area"),
+        ("box=nan,1,2,3", "box"),
+        ("window=40,0", "window"),
+        ("window=inf,400", "window"),
+        ("slice=0", "slice"),
+        ("slice=1.5", "slice"),
+        ("slice=1e300", "slice"),
+        ("scope=everyone", "scope"),
+    ],
+)
+def test_a_broken_link_is_named(query: str, word: str) -> None:
+    with pytest.raises(LinkError, match=word):
+        from_query(query)
+
+
+def test_names_of_others_are_left_alone() -> None:
+    assert from_query("voila-theme=dark&rho=7") == ViewLink()
+
+
+def test_examples() -> None:
+    assert doctest.testmod(view_link).failed == 0
