@@ -15,3 +15,18 @@ async function copyText(text) {
   area.remove();
   return done;
 }
+
+// A select with a name that is read aloud; options are [value, text].
+function choice(label, options, value = options[0]?.[0]) {
+  const select = element("select", {}, ...options.map(([name, text]) => element("option", { value: name, textContent: text })));
+  select.setAttribute("aria-label", label);
+  if (value !== undefined) select.value = value;
+  return select;
+}
+
+// Hand a file to the person at the browser.
+function saveFile(name, content, type) {
+  const link = element("a", { href: URL.createObjectURL(new Blob([content], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}

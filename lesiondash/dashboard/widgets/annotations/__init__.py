@@ -7,6 +7,8 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from lesiondash.dashboard.widgets.module import module
+
 HERE = Path(__file__).parent
 
 
@@ -17,7 +19,7 @@ class Annotations(anywidget.AnyWidget):
     A file that `save` asks for comes back as a message `{"type": "file", "name", "mime"}` with its bytes.
     """
 
-    _esm = HERE / "annotations.js"
+    _esm = module(HERE, "annotations")
     _css = HERE / "annotations.css"
     marks = t.List().tag(sync=True)
     labels = t.List().tag(sync=True)

@@ -7,20 +7,9 @@ const SAVES = [
   ["seg", "SEG", "a DICOM segmentation of boxes and ellipses"],
 ];
 
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
 function button(text, onclick, title = "", className = "ld-btn") {
   return element("button", { className, textContent: text, onclick, title });
 }
-function save({ name, mime }, content) {
-  const link = element("a", { href: URL.createObjectURL(new Blob([content], { type: mime })), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
 // One row: what it is, what it measures, what the reader says of it, and what can be done with it.
 function makeRow(model, id, listId) {
   const send = (type, more = {}) => model.send({ type, id, ...more });
@@ -140,7 +129,7 @@ function render({ model, el }) {
   model.on("change:shown", showSlice);
   model.on("change:added", showAdded);
   model.on("change:labels", showLabels);
-  const onMessage = (message, buffers) => { if (message.type === "file") save(message, buffers[0]); };
+  const onMessage = (message, buffers) => { if (message.type === "file") saveFile(message.name, buffers[0], message.mime); };
   model.on("msg:custom", onMessage);
   showLabels(); showMarks(); showAdded();
   return () => {

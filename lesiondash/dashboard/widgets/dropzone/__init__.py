@@ -7,6 +7,8 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from lesiondash.dashboard.widgets.module import module
+
 HERE = Path(__file__).parent
 
 
@@ -17,7 +19,7 @@ class DropZone(anywidget.AnyWidget):
     read so far and are to be read in all.
     """
 
-    _esm = HERE / "dropzone.js"
+    _esm = module(HERE, "dropzone")
     _css = HERE / "dropzone.css"
     scans = t.List().tag(sync=True)
     cases = t.List().tag(sync=True)

@@ -4,12 +4,6 @@ const SMALLEST = MIB / 16, FIRST = MIB / 4, LARGEST = 4 * MIB;
 const QUICK_MS = 400, SLOW_MS = 2000;
 const IN_FLIGHT = 4, MOST_PARTS = 200;
 
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-
 function readEntries(reader) {
   return new Promise((resolve, reject) => reader.readEntries(resolve, reject));
 }

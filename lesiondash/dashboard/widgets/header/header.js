@@ -1,9 +1,4 @@
 // Header: elements as a table, searched as one types, copied as tab-separated text; private tags folded away.
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
 const HEADS = ["Tag", "Name", "VR", "Value"];
 
 function table(rows) {
@@ -12,16 +7,6 @@ function table(rows) {
     element("td", { textContent: tag }), element("th", { textContent: name, scope: "row" }),
     element("td", { textContent: vr }), element("td", { textContent: value })));
   return element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...body));
-}
-
-async function copy(text) {
-  try { await navigator.clipboard.writeText(text); return true; } catch { /* refused, or no secure page: the older way */ }
-  const area = element("textarea", { value: text, style: "position:fixed;opacity:0" });
-  document.body.append(area);
-  area.select();
-  const done = document.execCommand("copy");
-  area.remove();
-  return done;
 }
 
 function render({ model, el }) {
@@ -65,7 +50,7 @@ function render({ model, el }) {
   button.onclick = async () => {
     const rows = listed(), clean = (text) => text.replaceAll(/[\t\r\n]+/g, " ");
     const text = [HEADS, ...rows].map((row) => row.slice(0, 4).map(clean).join("\t")).join("\n");
-    tell(await copy(text) ? `${rows.length} elements copied` : "The browser refused the clipboard.");
+    tell(await copyText(text) ? `${rows.length} elements copied` : "The browser refused the clipboard.");
   };
   model.on("change:rows change:shown", show);
   model.on("change:removed", showRemoved);

@@ -7,13 +7,15 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from lesiondash.dashboard.widgets.module import module
+
 HERE = Path(__file__).parent
 
 
 class Many(anywidget.AnyWidget):
     """lines: a dict for each box answered; sources: what can be searched for, [name, text]; done, total: progress."""
 
-    _esm = HERE / "many.js"
+    _esm = module(HERE, "many")
     _css = HERE / "many.css"
     sources = t.List().tag(sync=True)
     lines = t.List().tag(sync=True)

@@ -1,16 +1,4 @@
 // Many boxes at once: choose what to search for, watch it, look at any line's nine, save all as a file.
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-
-function save(name, text, type) {
-  const link = element("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
 const NAMES = ["", "scan", "slice", "label", "likely type", "of its neighbours", "nearest", "cos"];
 
 function line(model, { number, scan, slice, label, likely, vote, nearest, cosine }) {
@@ -53,8 +41,8 @@ function render({ model, el }) {
     table.replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...lines.map((each) => line(model, each)))));
   }
   model.on("msg:custom", ({ type, text }) => {
-    if (type === "csv") save("similar-lesions.csv", text, "text/csv");
-    if (type === "json") save("similar-lesions.json", text, "application/json");
+    if (type === "csv") saveFile("similar-lesions.csv", text, "text/csv");
+    if (type === "json") saveFile("similar-lesions.json", text, "application/json");
   });
   model.on("change:sources change:running change:status change:done change:total", showState);
   model.on("change:lines", showLines);

@@ -7,13 +7,15 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from lesiondash.dashboard.widgets.module import module
+
 HERE = Path(__file__).parent
 
 
 class Metrics(anywidget.AnyWidget):
     """Asks `act` to measure or to show another scope; scopes: name, title and rows of scores for each."""
 
-    _esm = HERE / "metrics.js"
+    _esm = module(HERE, "metrics")
     _css = HERE / "metrics.css"
     scopes = t.List().tag(sync=True)
     notes = t.List().tag(sync=True)

@@ -1,10 +1,4 @@
 // Scores of the loaded collection and encoder: one scope at a time, each score between chance and the best possible.
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-
 const percent = (share) => `${(100 * share).toFixed(2)}%`;
 
 function line({ score, low, high, chance, ceiling }) {

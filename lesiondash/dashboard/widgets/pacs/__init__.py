@@ -7,6 +7,8 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from lesiondash.dashboard.widgets.module import module
+
 HERE = Path(__file__).parent
 
 
@@ -17,7 +19,7 @@ class PacsList(anywidget.AnyWidget):
     running: "", "search" or "fetch"; progress: [images that came, images expected]; status: a sentence.
     """
 
-    _esm = HERE / "pacs.js"
+    _esm = module(HERE, "pacs")
     _css = HERE / "pacs.css"
     given = t.Bool(False).tag(sync=True)
     found = t.List().tag(sync=True)

@@ -1,9 +1,4 @@
 // PACS: a server, whose scans, a list that names nobody, and one series at a time fetched from it.
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
 function field(label, properties) {
   const input = element("input", { type: "text", autocomplete: "off", spellcheck: false, ...properties });
   return [input, element("label", {}, element("span", { textContent: label }), input)];

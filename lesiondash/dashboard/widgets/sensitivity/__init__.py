@@ -7,13 +7,15 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from lesiondash.dashboard.widgets.module import module
+
 HERE = Path(__file__).parent
 
 
 class Sensitivity(anywidget.AnyWidget):
     """Asks `act` to start, stop or export; shows `result`, which grows row by row, and `status`."""
 
-    _esm = HERE / "sensitivity.js"
+    _esm = module(HERE, "sensitivity")
     _css = HERE / "sensitivity.css"
     choices = t.Dict().tag(sync=True)
     result = t.Dict().tag(sync=True)

@@ -1,17 +1,6 @@
 // Sensitivity: two parameters, one outcome, a heat map that fills while it is computed.
 const VIRIDIS = [[71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141], [39, 173, 129], [92, 200, 99], [253, 231, 37]];
 
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-function choice(label, options, value) {
-  const select = element("select", {}, ...options.map(([name, text]) => element("option", { value: name, textContent: text })));
-  select.setAttribute("aria-label", label);
-  select.value = value;
-  return select;
-}
 const number = (value) => String(Number(value.toPrecision(3)));
 
 function colour(share) {
@@ -35,12 +24,6 @@ function heatMap({ rows, columns, row_name, column_name, mean, spread }) {
       });
     })));
   return element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
-}
-
-function save(name, content, type) {
-  const link = element("a", { href: URL.createObjectURL(new Blob([content], { type })), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 function render({ model, el }) {
@@ -71,8 +54,8 @@ function render({ model, el }) {
   model.on("change:status", showState);
   model.on("change:result", showResult);
   model.on("msg:custom", (message, buffers) => {
-    if (message.type === "csv") save("sensitivity.csv", message.text, "text/csv");
-    if (message.type === "png") save("sensitivity.png", buffers[0], "image/png");
+    if (message.type === "csv") saveFile("sensitivity.csv", message.text, "text/csv");
+    if (message.type === "png") saveFile("sensitivity.png", buffers[0], "image/png");
   });
   showState(); showResult();
 }

@@ -7,13 +7,15 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from lesiondash.dashboard.widgets.module import module
+
 HERE = Path(__file__).parent
 
 
 class Suggest(anywidget.AnyWidget):
     """boxes: each suggestion's size in mm, strongest first; chosen: the place of the last one taken, −1 for none."""
 
-    _esm = HERE / "suggest.js"
+    _esm = module(HERE, "suggest")
     _css = HERE / "suggest.css"
     boxes = t.List().tag(sync=True)
     chosen = t.Int(-1).tag(sync=True)

@@ -1,10 +1,4 @@
 // Suggested boxes: asked for on the slice shown, each a button that draws its box and searches for it.
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-
 function render({ model, el }) {
   el.classList.add("ld-suggest");
   const ask = element("button", { className: "ld-btn", textContent: "Suggest boxes", title: "Where the filter answers strongest on this slice, as to something round and bright", onclick: () => model.send({ type: "suggest" }) });

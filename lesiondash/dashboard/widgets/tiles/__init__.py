@@ -7,6 +7,8 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from lesiondash.dashboard.widgets.module import module
+
 HERE = Path(__file__).parent
 
 
@@ -18,7 +20,7 @@ class Tiles(anywidget.AnyWidget):
     lesion again.
     """
 
-    _esm = HERE / "tiles.js"
+    _esm = module(HERE, "tiles")
     _css = HERE / "tiles.css"
     hits = t.List().tag(sync=True)
     crops = t.Bytes(b"").tag(sync=True)

@@ -1,12 +1,6 @@
 // Result tiles: HU crops, windowed like the slice beside them, so that query and results can be compared.
 const SIDE = 64;
 
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-
 function asInt16(view) {
   return new Int16Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
 }

@@ -7,6 +7,8 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from lesiondash.dashboard.widgets.module import module
+
 HERE = Path(__file__).parent
 
 
@@ -17,7 +19,7 @@ class Train(anywidget.AnyWidget):
     measure, of the same length; views: a PNG of two views of a few lesions.
     """
 
-    _esm = HERE / "train.js"
+    _esm = module(HERE, "train")
     _css = HERE / "train.css"
     choices = t.Dict().tag(sync=True)
     runs = t.List().tag(sync=True)

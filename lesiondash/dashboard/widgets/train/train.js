@@ -11,17 +11,6 @@ const CHARTS = [
 const COLLAPSED = 0.05;
 const WORDS = { new: "not started", running: "training", paused: "paused", stopped: "stopped", failed: "broke off", done: "done" };
 
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-function choice(label, options, value) {
-  const select = element("select", {}, ...options.map(([name, text]) => element("option", { value: name, textContent: text })));
-  select.setAttribute("aria-label", label);
-  select.value = value;
-  return select;
-}
 const short = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : Number(value.toPrecision(3)).toString());
 const duration = (s) => (s >= 5400 ? `${(s / 3600).toFixed(1)} h` : s >= 90 ? `${Math.round(s / 60)} min` : `${Math.round(s)} s`);
 

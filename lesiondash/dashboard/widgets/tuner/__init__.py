@@ -7,6 +7,8 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from lesiondash.dashboard.widgets.module import module
+
 HERE = Path(__file__).parent
 Answer = tuple[dict[str, Any], list[bytes]] | None
 
@@ -14,7 +16,7 @@ Answer = tuple[dict[str, Any], list[bytes]] | None
 class Tuner(anywidget.AnyWidget):
     """Asks `actions` by the message's type; each answers with a description and pictures, or None where it cannot."""
 
-    _esm = HERE / "tuner.js"
+    _esm = module(HERE, "tuner")
     _css = HERE / "tuner.css"
     values = t.Dict().tag(sync=True)
     presets = t.List().tag(sync=True)

@@ -14,11 +14,6 @@ const VIRIDIS = [[71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141], [
 const WHY = "Point at a picture, or focus it and use the arrow keys, to see why a pixel is bright.";
 const DIVERGING = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]];
 
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
 // Colours are packed as canvas memory holds them: alpha, blue, green, red.
 const pack = (r, g, b) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
 
@@ -49,11 +44,6 @@ function figure(name, title) {
   const cross = element("i", { className: "ld-cross", hidden: true });
   const caption = element("figcaption", { textContent: name });
   return { canvas, cross, caption, node: element("figure", {}, element("div", { className: "ld-frame" }, canvas, cross), caption) };
-}
-function choice(label, options) {
-  const select = element("select", {}, ...options.map(([value, text]) => element("option", { value, textContent: text })));
-  select.setAttribute("aria-label", label);
-  return select;
 }
 function button(text, title, onclick) { return element("button", { className: "ld-btn", textContent: text, title, onclick }); }
 

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import traitlets as t
 
+from lesiondash.dashboard.widgets.module import module
+
 HERE = Path(__file__).parent
 PARTS = ("geometry", "marks", "draw", "slices", "controls", "gestures", "pane", "beside", "viewer")
 """Joined in this order: a widget is one module, and what is declared above is known below."""
@@ -26,7 +28,7 @@ class Viewer(anywidget.AnyWidget):
     overlay_version are forgotten.
     """
 
-    _esm = "\n".join((HERE / f"{part}.js").read_text(encoding="utf-8") for part in PARTS)
+    _esm = module(HERE, *PARTS)
     _css = HERE / "viewer.css"
     scan = t.Dict().tag(sync=True)
     slice_index = t.Int(0).tag(sync=True)

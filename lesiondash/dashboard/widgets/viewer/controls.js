@@ -7,12 +7,6 @@ const TOOLS = [
   ["window", "W", "Window", "Drag to window"], ["pan", "P", "Pan", "Drag to pan; the middle button does always"],
 ];
 
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-
 function buildControls() {
   const button = (text, title) => element("button", { className: "ld-btn", textContent: text, title });
   const named = (node, name) => { node.setAttribute("aria-label", name); return node; };

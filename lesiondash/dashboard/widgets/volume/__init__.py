@@ -7,6 +7,8 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from lesiondash.dashboard.widgets.module import module
+
 HERE = Path(__file__).parent
 
 
@@ -16,7 +18,7 @@ class VolumeBar(anywidget.AnyWidget):
     ready: a series is there with slices enough; crosshair: shares of the way to the right, front and head.
     """
 
-    _esm = HERE / "volume.js"
+    _esm = module(HERE, "volume")
     _css = HERE / "volume.css"
     ready = t.Bool(False).tag(sync=True)
     opened = t.Bool(False).tag(sync=True)

@@ -2,12 +2,6 @@
 const LAYOUTS = [["all", "Planes and 3-D"], ["axial", "Axial"], ["coronal", "Coronal"], ["sagittal", "Sagittal"], ["render", "3-D"]];
 const AXES = [["Left – right", 0], ["Back – front", 1], ["Feet – head", 2]];
 
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-
 function render({ model, el }) {
   el.classList.add("ld-volume");
   const button = (text, type) => element("button", { className: "ld-btn", textContent: text, onclick: () => model.send({ type }) });
