@@ -97,8 +97,8 @@ def apply_to_crops(
     Raises `FilterError` for crops of another shape, parameters outside their domain, or ids that are not one a crop.
     """
     check_params(params)
-    if crops_hu.ndim != 3:
-        raise FilterError(f"The crops have shape {crops_hu.shape}; give one collection (n, h, w) in HU.")
+    if np.ndim(crops_hu) != 3:
+        raise FilterError(f"The crops have shape {np.shape(crops_hu)}; give one collection (n, h, w) in HU.")
     if len(crops_hu) != len(lesion_ids):
         raise FilterError(f"There are {len(crops_hu)} crops and {len(lesion_ids)} lesion ids.")
     responses = np.empty(crops_hu.shape, np.float16)
