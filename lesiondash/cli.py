@@ -92,12 +92,16 @@ def filter_command(
 ) -> None:
     """Apply the Frangi filter to every lesion of a collection and keep the responses beside its search index."""
     with one_sentence():
+        from lesiondash.frangi.apply import check_mode
+        from lesiondash.frangi.backend import engine
         from lesiondash.frangi.presets import preset, read_settings
 
         params = preset(setting) if settings_file is None else read_settings(settings_file)
         shown = _parse_window(window)
+        check_mode(mode)  # type: ignore[arg-type]  # it checks it
         store = open_store(collection, partial)
         typer.echo(_filter_collection(store, params, shown, mode))
+        typer.echo(engine(), err=True)
 
 
 def _filter_collection(store: Store, params: FrangiParams, window: Window, mode: str) -> str:

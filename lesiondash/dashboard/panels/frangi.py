@@ -15,7 +15,7 @@ from lesiondash.dashboard.state import Region, State, tells_errors
 from lesiondash.dashboard.store import Store
 from lesiondash.dashboard.widgets import Tuner
 from lesiondash.errors import FilterError
-from lesiondash.frangi.backend import warm_up
+from lesiondash.frangi.backend import engine, warm_up
 from lesiondash.frangi.estimate import estimate
 from lesiondash.frangi.explain import explain
 from lesiondash.frangi.formulas import needed_dtype, response_of
@@ -94,6 +94,7 @@ class FrangiPanel:
             "shown": str(self._stack_of[1]) if self._stack_of else "",
             "place": self._place(region, str(message.get("area", "region"))),
             "peak": peak,
+            "engine": engine(),
             "px_mm": self._px_mm,
             "sigmas": [round(sigma, 3) for sigma in params.sigmas],
             "strip": {"scales": numbers, "size": list(pictures.shape[1:])},

@@ -200,7 +200,10 @@ function render({ model, el }) {
     hu.value = message.window;
     meaning.textContent = model.get("presets").find(({ name }) => name === message.preset)?.meaning
       ?? (values.formula === "promotion" ? "" : `Own values in the formula “${values.formula}”; choose a preset to leave it.`);
-    peak.textContent = `strongest response ${number(message.peak)}`;
+    // Which code computes is told where it is the slow one for good.
+    const slow = /cannot be loaded|not installed/.test(message.engine) ? ` · ${message.engine}` : "";
+    peak.textContent = `strongest response ${number(message.peak)}${slow}`;
+    peak.title = message.engine;
     el.dataset.seq = message.seq;
     el.dataset.peak = message.peak;
     if (probe) askWhy();
