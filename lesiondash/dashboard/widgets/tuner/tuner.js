@@ -32,7 +32,7 @@ function asker(model, kind, content) {
 
 // Apply the setting to the whole collection: what for, start or stop, how far and how long still.
 function applyRow(model) {
-  const mode = choice("responses as", [["replace", "in place of the images"], ["channel", "beside the images, as one more channel"]]);
+  const mode = choice("responses as", [["replace", "in place of the images"], ["channel", "as one more channel"]]);
   const run = button("", "Filter every lesion of the collection with this setting and window, and keep the responses beside it",
     () => model.send({ type: "apply", mode: mode.value }));
   const bar = element("progress", { max: 1, hidden: true }), said = element("span");
@@ -72,7 +72,7 @@ function copyAs(textOf) {
 function render({ model, el }) {
   el.classList.add("ld-tune");
   const values = { ...model.get("values") };
-  let last = null, frozen = null, blink = false, opacity = 0.6, probe = null;
+  let last = null, frozen = null, blink = false, opacity = 0.6, probe = null, waiting = 0;
   const figures = {
     image: figure("image"), response: figure("response"), overlay: figure("overlay"), scale: figure("winning scale"),
     frozen: figure("A, frozen"), difference: figure("now − A"),
@@ -83,7 +83,11 @@ function render({ model, el }) {
   strip.setAttribute("aria-label", "response of single scales, σ in mm");
   const empty = element("p", { className: "ld-none", textContent: "Open a scan, then draw a box (R) on it: the filter's response to it appears here, and follows the sliders." });
 
-  const ask = asker(model, "params", () => values);
+  const ask = asker(model, "params", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { if (last) peak.textContent = "computing …"; }, 400);
+    return values;
+  });
   const askWhy = asker(model, "probe", () => probe && { ...probe, scale: values.scale });
   const askPreset = asker(model, "preset", () => ({ name: preset.value }));
   const askEstimate = asker(model, "estimate", () => values);
@@ -199,15 +203,19 @@ function render({ model, el }) {
     preset.value = message.preset;
     hu.value = message.window;
     meaning.textContent = model.get("presets").find(({ name }) => name === message.preset)?.meaning
-      ?? (values.formula === "promotion" ? "" : `Own values in the formula “${values.formula}”; choose a preset to leave it.`);
-    // Which code computes is told where it is the slow one for good.
-    const slow = /cannot be loaded|not installed/.test(message.engine) ? ` · ${message.engine}` : "";
-    peak.textContent = `strongest response ${number(message.peak)}${slow}`;
-    peak.title = message.engine;
+      ?? (values.formula === "promotion" ? "Own values." : `Own values in the formula “${values.formula}”; choose a preset to leave it.`);
+    showPeak();
     el.dataset.seq = message.seq;
     el.dataset.peak = message.peak;
     if (probe) askWhy();
     showEmpty();
+  }
+  function showPeak() {
+    if (!last) return;
+    // Which code computes is told where it is the slow one for good.
+    const slow = /cannot be loaded|not installed/.test(last.engine) ? ` · ${last.engine}` : "";
+    peak.textContent = `strongest response ${number(last.peak)}${slow}`;
+    peak.title = last.engine;
   }
   function showEmpty() {
     empty.hidden = last !== null;
@@ -248,7 +256,9 @@ function render({ model, el }) {
   model.on("msg:custom", (message, buffers) => {
     const kind = message.type === "refused" ? message.of : message.type, question = questions[kind];
     if (!question?.answered(message)) return;
+    if (kind === "params") clearTimeout(waiting);
     if (message.type !== "refused") answers[kind](message, buffers);
+    else showPeak();
     question.again();
   });
   model.on("change:revision", change);
