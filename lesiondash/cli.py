@@ -83,24 +83,32 @@ def filter_command(
         Path | None, typer.Option("--settings", help="A YAML file, as the page copies it.")
     ] = None,
     window: Annotated[str, typer.Option("--window", help="CENTER,WIDTH in HU.")] = "40,400",
+    mode: Annotated[
+        str,
+        typer.Option("--as", help="What an encoder is to see: replace (the response alone) or channel (beside it)."),
+    ] = "replace",
     collection: CollectionOption = None,
     partial: PartialOption = False,
 ) -> None:
     """Apply the Frangi filter to every lesion of a collection and keep the responses beside its search index."""
     with one_sentence():
+        from lesiondash.frangi.apply import check_mode
+        from lesiondash.frangi.backend import engine
         from lesiondash.frangi.presets import preset, read_settings
 
         params = preset(setting) if settings_file is None else read_settings(settings_file)
         shown = _parse_window(window)
+        check_mode(mode)  # type: ignore[arg-type]  # it checks it
         store = open_store(collection, partial)
-        typer.echo(_filter_collection(store, params, shown))
+        typer.echo(_filter_collection(store, params, shown, mode))
+        typer.echo(engine(), err=True)
 
 
-def _filter_collection(store: Store, params: FrangiParams, window: Window) -> str:
+def _filter_collection(store: Store, params: FrangiParams, window: Window, mode: str) -> str:
     from lesiondash.frangi.apply import kept_or_applied
 
     ids, folder = [lesion.lesion_id for lesion in store.gallery.lesions], store.filtered_folder
-    filtered, before = kept_or_applied(folder, store.gallery.crops, ids, params, window)
+    filtered, before = kept_or_applied(folder, store.gallery.crops, ids, params, window, mode)  # type: ignore[arg-type]
     if before:
         return "This setting was applied before; nothing to do."
     assert filtered is not None  # nothing stops it here

@@ -146,9 +146,18 @@ def test_filter_the_collection(demonstration: Path, tmp_path: Path) -> None:
     done = run_cli("filter", "--settings", str(settings), "--window=60,150", data=demonstration)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.split(": ", 1)[1].strip()).is_file()
+    assert "serve" in done.stderr, "what computed is said"
     assert "before" in run_cli("filter", "--settings", str(settings), "--window=60,150", data=demonstration).stdout
+    beside = run_cli("filter", "--settings", str(settings), "--window=60,150", "--as", "channel", data=demonstration)
+    assert Path(beside.stdout.split(": ", 1)[1].strip()) != Path(done.stdout.split(": ", 1)[1].strip())
     settings.write_text("rho: 5\n")
-    for arguments in (["--preset", "moon"], ["--settings", str(settings)], ["--window", "40"], ["--window", "40,0"]):
+    for arguments in (
+        ["--preset", "moon"],
+        ["--settings", str(settings)],
+        ["--window", "40"],
+        ["--window", "40,0"],
+        ["--as", "both"],
+    ):
         refused = run_cli("filter", *arguments, data=demonstration)
         assert refused.returncode == 2, arguments
         assert refused.stderr.startswith("lesiondash: ")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
@@ -77,10 +79,49 @@ def place(array: Any, device: str | None) -> Array:
     try:
         # Operators are kept read-only, which torch can only warn about.
         return torch.from_numpy(np.array(array)).to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise FilterError(f"The device {device!r} cannot be used ({str(error).splitlines()[0]}).") from error
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise FilterError(
+            f"The device {device!r} cannot be used ({reason}); leave device out to compute on the processor."
+        ) from error
 
 
 def fetch(array: Array) -> Any:
-    """Return the array as numpy's, from wherever it was computed."""
-    return array if isinstance(array, np.ndarray | np.generic) else array.cpu().numpy()
+    """Return the array as numpy's, from wherever it was computed.
+
+    Raises `FilterError` for a device that holds no values, torch's "meta".
+    """
+    if isinstance(array, np.ndarray | np.generic):
+        return array
+    try:
+        return array.cpu().numpy()
+    except NotImplementedError as error:
+        raise FilterError(f"The device {str(array.device)!r} holds no values; leave device out.") from error
+
+
+@contextmanager
+def full_precision(device: str | None) -> Iterator[None]:
+    """Let products on a device be of all digits: neither TF32 nor the half floats of a caller's autocast."""
+    if device is None:
+        yield
+        return
+    import torch
+
+    kept = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(_kind_of(device), enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(kept)
+
+
+def _kind_of(device: Any) -> str:
+    """Return the kind of a device that autocast knows; an unknown one is refused by `place`, in its own words."""
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError):
+        return "cpu"
+    return kind if torch.amp.is_autocast_available(kind) else "cpu"

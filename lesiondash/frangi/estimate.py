@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lesiondash.errors import FilterError
 from lesiondash.frangi.eigenvalues import squared_norm
+from lesiondash.frangi.formulas import check_params
 from lesiondash.frangi.hessian import HessianStack
 from lesiondash.frangi.inputs import is_number
 from lesiondash.frangi.presets import sweep
@@ -34,7 +35,8 @@ def estimate(
     pass by half: the median of S over the lesion, at each pixel's largest scale response, over 1.1774.
     Raises `FilterError` for a size that is not two numbers above 0, a batch, or a flat image.
     """
-    if len(size_px) != 2 or not all(is_number(size) and size > 0 for size in size_px):
+    check_params(params)
+    if np.shape(size_px) != (2,) or not all(is_number(size) and size > 0 for size in size_px):
         raise FilterError(f"The lesion's size is {size_px!r} pixels; give height and width, two numbers above 0.")
     height, width = (float(size) for size in size_px)
     low, high = min(height, width) / 2 / np.sqrt(2) / 3, max(height, width) / 2 / np.sqrt(2) * 1.25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from lesiondash.errors import FilterError
 from lesiondash.frangi.backend import fetch
-from lesiondash.frangi.formulas import gain, rate, response_of
+from lesiondash.frangi.formulas import check_params, gain, rate, response_of
 from lesiondash.frangi.hessian import HessianStack
 from lesiondash.frangi.response import check_stack
 from lesiondash.records import FrangiParams
@@ -53,11 +54,13 @@ def explain(stack: HessianStack, params: FrangiParams, place: tuple[int, ...], s
     >>> round(terms.ra_factor * terms.rb_factor * terms.structure - terms.response, 9)
     0.0
     """
+    check_params(params)
     if params.formula not in ("promotion", "strict"):
         raise FilterError(f"The formula {params.formula!r} is no product of three terms; choose promotion or strict.")
     check_stack(stack, params)
     shape = tuple(stack.big.shape[1:])
-    if not all(isinstance(each, int | np.integer) for each in (*place, scale_index or 0)):
+    whole = isinstance(place, Sequence) and not isinstance(place, str)
+    if not whole or not all(isinstance(each, int | np.integer) for each in (*place, scale_index or 0)):
         raise FilterError(f"The place {place} or the scale {scale_index!r} is not whole numbers; give indices.")
     if len(place) != len(shape) or not all(0 <= at < size for at, size in zip(place, shape, strict=True)):
         raise FilterError(f"The place {place} is outside of the image of {shape} pixels.")

@@ -24,6 +24,8 @@ FLOAT32_GAMMA = 1e-5
 
 def check_params(params: FrangiParams) -> None:
     """Raise `FilterError`, naming the value, for a parameter outside its domain."""
+    if not isinstance(params, FrangiParams):
+        raise FilterError(f"The parameters are {reprlib.repr(params)}; give FrangiParams, such as preset('paper').")
     checked_sigmas(params.sigmas)
     for name in ("alpha", "beta", "gamma"):
         value = getattr(params, name)

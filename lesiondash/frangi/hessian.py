@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from lesiondash.frangi.backend import fetch, kernels, place
+from lesiondash.frangi.backend import fetch, full_precision, kernels, place
 from lesiondash.frangi.derivatives import check_sigma
 from lesiondash.frangi.eigenvalues import Array, Eigenvalues, eigenvalues, squared_norm
 from lesiondash.frangi.inputs import checked_image, checked_sigmas, checked_spacing, checked_tolerance
@@ -77,8 +77,9 @@ class HessianStack:
         found = [place(np.empty((len(scales), *pixels.shape), pixels.dtype), device) for _ in range(ndim)]
         fast = kernels(compile, pixels.dtype) if device is None else None
         error = 0.0
-        for images, space in scale_spaces(pixels, setting):
-            error = max(error, _fill(space, [each[:, images] for each in found], fast))
+        with full_precision(device):
+            for images, space in scale_spaces(pixels, setting):
+                error = max(error, _fill(space, [each[:, images] for each in found], fast))
         found = [each.reshape(len(scales), *shape) for each in found]
         first = found[0] if ndim == 3 else None
         return cls(found[-2], found[-1], scales, first, error, device, compile)

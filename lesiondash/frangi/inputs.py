@@ -30,9 +30,7 @@ def checked_image(
     numbers of the right shape and a range up to `LARGEST_RANGE`, none of them masked, or, before anything is copied,
     for arrays beyond `MEMORY_LIMIT_MB`.
     """
-    dtype = checked_dtype(dtype)
-    if ndim not in (2, 3):
-        raise FilterError(f"ndim is {ndim!r}; 2 filters slices, 3 a volume.")
+    dtype, ndim = checked_dtype(dtype), checked_ndim(ndim)
     raw = _as_array(image)
     if raw.dtype.kind not in "biuf":
         raise FilterError(f"The image holds {raw.dtype} values, not real numbers; give pixels in [0, 1].")
@@ -70,6 +68,13 @@ def checked_image(
     return pixels if pixels.ndim == 3 else pixels[None]
 
 
+def checked_ndim(ndim: int) -> int:
+    """Return the number of axes; raises `FilterError` unless it is 2 or 3."""
+    if isinstance(ndim, bool) or not isinstance(ndim, int | np.integer) or ndim not in (2, 3):
+        raise FilterError(f"ndim is {reprlib.repr(ndim)}; 2 filters slices, 3 a volume.")
+    return int(ndim)
+
+
 def checked_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     """Return the dtype; raises `FilterError` unless it is float32 or float64."""
     try:
@@ -90,6 +95,13 @@ def is_number(value: Any) -> bool:
         return False
 
 
+def _float(value: Any) -> float:
+    """Return a number as Python's float; raises `TypeError` for text and truths, which float() would take."""
+    if isinstance(value, str | bytes | bool | np.bool_):
+        raise TypeError
+    return float(value)
+
+
 def _as_array(image: npt.ArrayLike) -> npt.NDArray[Any]:
     if np.ma.isMaskedArray(image) and np.ma.getmaskarray(image).any():
         raise FilterError("The image has masked pixels, which the filter cannot leave out; fill them first.")
@@ -106,7 +118,7 @@ def _as_array(image: npt.ArrayLike) -> npt.NDArray[Any]:
 def checked_sigmas(sigmas: Sequence[float]) -> tuple[float, ...]:
     """Return the scales as floats; raises `FilterError` unless there is one and all are above 0."""
     try:
-        scales = tuple(float(sigma) for sigma in sigmas)
+        scales = tuple(map(_float, sigmas))
     except (TypeError, ValueError, OverflowError) as error:
         raise FilterError(
             f"The scales {reprlib.repr(sigmas)} are not numbers; give sigmas such as (1, 2, 3)."
@@ -121,11 +133,12 @@ def checked_sigmas(sigmas: Sequence[float]) -> tuple[float, ...]:
 
 def checked_spacing(spacing_mm: Sequence[float] | None, ndim: int = 2) -> tuple[float, ...]:
     """Return the spacing of each axis, 1 where none is given; raises `FilterError` unless all are above 0."""
+    ndim = checked_ndim(ndim)
     if spacing_mm is None:
         return (1.0,) * ndim
     form = "(y, x)" if ndim == 2 else "(z, y, x)"
     try:
-        steps = tuple(float(step) for step in spacing_mm)
+        steps = tuple(map(_float, spacing_mm))
     except (TypeError, ValueError, OverflowError) as error:
         raise FilterError(f"The spacing {reprlib.repr(spacing_mm)} is not numbers; give {form} in mm.") from error
     if len(steps) != ndim:

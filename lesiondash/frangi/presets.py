@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -12,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from lesiondash.errors import FilterError
 from lesiondash.frangi.formulas import check_params
+from lesiondash.frangi.inputs import is_number
 from lesiondash.records import DEFAULT_SIGMAS, FrangiParams
 
 MAX_SCALES = 1000
@@ -44,7 +44,7 @@ def preset(name: str) -> FrangiParams:
     >>> preset("balanced").rho
     0.68
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise FilterError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
     return PRESETS[name]
 
@@ -66,7 +66,11 @@ def sweep(first: float, last: float, step: float) -> tuple[float, ...]:
     >>> sweep(1, 2, 0.25)
     (1.0, 1.25, 1.5, 1.75, 2.0)
     """
-    if not (all(map(math.isfinite, (first, last, step))) and 0 < first <= last and step > 0):
+    if not all(map(is_number, (first, last, step))):
+        raise FilterError(
+            f"The sweep {reprlib.repr((first, last, step))} is not three numbers; give from, to and step."
+        )
+    if not (0 < first <= last and step > 0):
         raise FilterError(
             f"The sweep {first:g} to {last:g} by {step:g} is empty; take 0 < from ≤ to and a step above 0."
         )
@@ -148,6 +152,8 @@ def from_yaml(text: str) -> FrangiParams:
     """
     import yaml
 
+    if not isinstance(text, str):
+        raise FilterError(f"The settings are {reprlib.repr(text)}, not text; give YAML, or call read_settings(path).")
     if len(text) > MAX_TEXT:
         raise FilterError(f"The settings have {len(text):,} characters, more than {MAX_TEXT:,}; give fewer.")
     try:
@@ -195,6 +201,8 @@ def from_link(query: str) -> FrangiParams:
     >>> from_link("?rho=0.68&sigmas=1,2.5").sigmas
     (1.0, 2.5)
     """
+    if not isinstance(query, str):
+        raise FilterError(f"The link's settings are {reprlib.repr(query)}, not text; give what follows its `?`.")
     try:
         pairs = parse_qsl(query.removeprefix("?"), keep_blank_values=True, strict_parsing=bool(query.removeprefix("?")))
     except ValueError as error:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.errors import FilterError
-from lesiondash.frangi.backend import fetch, kernels, place
+from lesiondash.frangi.backend import fetch, full_precision, kernels, place
 from lesiondash.frangi.eigenvalues import Array, Eigenvalues, namespace
 from lesiondash.frangi.formulas import check_params, full, gain, needed_dtype, rate, response_of
 from lesiondash.frangi.hessian import HessianStack, Setting, piece_eigenvalues, scale_spaces
@@ -71,7 +71,8 @@ def frangi_filter(
     setting = Setting.checked(params.sigmas, spacing_mm, ndim, tolerance, device)
     pixels = checked_image(image, dtype, ndim, 4, "filter it in parts with a margin of some 6 σ, or in float32")
     fast = kernels(compile, pixels.dtype, pixels.size * len(params.sigmas)) if device is None else None
-    return _as_asked(_filter(pixels, params, setting, fast, np.shape(image)), asked)
+    with full_precision(device):
+        return _as_asked(_filter(pixels, params, setting, fast, np.shape(image)), asked)
 
 
 def _as_asked(found: FrangiResult, dtype: np.dtype[Any]) -> FrangiResult:

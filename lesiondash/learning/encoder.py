@@ -26,6 +26,7 @@ from lesiondash.images.crops import CONTEXT, CROP_PX, MIN_SIDE_MM
 from lesiondash.learning.architecture import DEFAULT_WINDOWS, Architecture, Windows
 from lesiondash.learning.checkpoint import FINGERPRINT_KEY, HEADER_KEY
 from lesiondash.learning.network import EMBEDDING_DIM, LesionNet, best_device, build_net, folded, window_channels
+from lesiondash.records import FrangiParams
 
 FORMAT_VERSION = 1
 HU_LIMIT = 32768.0
@@ -130,12 +131,13 @@ class Encoder:
         except OSError as error:
             raise EncoderError(f"The encoder could not be written to {path}: {error.strerror}.") from error
 
-    def embed(self, crops: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    def embed(self, crops: npt.ArrayLike, *, filter: FrangiParams | None = None) -> npt.NDArray[np.float32]:
         """Turn crops into unit vectors.
 
         crops: (n, 64, 64) or (64, 64), any real number type, in HU; of an encoder of several slices (n, slices, 64, 64)
-        or (slices, 64, 64). Returns (n, 512) float32; n may be 0. A crop's vector does not depend on the others. Raises
-        `EncoderError` for another shape, another type or NaN.
+        or (slices, 64, 64). filter: in place of the encoder's own setting, to see what the setting changes; an encoder
+        without the filter has no use for it. Returns (n, 512) float32; n may be 0. A crop's vector does not depend on
+        the others. Raises `EncoderError` for another shape, another type or NaN.
         """
         array = checked_crops(crops, self._architecture.slices)
         vectors = np.empty((len(array), EMBEDDING_DIM), np.float32)
@@ -144,11 +146,11 @@ class Encoder:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             for start in range(0, len(array), step):
                 part = array[start : start + step].clip(-HU_LIMIT, HU_LIMIT).astype(np.float32)
-                x = self.inputs(part).contiguous(memory_format=torch.channels_last)
+                x = self.inputs(part, filter=filter).contiguous(memory_format=torch.channels_last)
                 vectors[start : start + step] = self._folded(x).cpu().numpy()
         return vectors
 
-    def inputs(self, crops_hu: npt.NDArray[np.float32]) -> Tensor:
+    def inputs(self, crops_hu: npt.NDArray[np.float32], *, filter: FrangiParams | None = None) -> Tensor:
         """Return what the network sees of crops (n, slices, 64, 64) in HU: (n, channels, 64, 64), on its device.
 
         Each slice's windows, slice after slice, then each slice's filter response; see `Architecture`.
@@ -161,7 +163,8 @@ class Encoder:
         if self._architecture.frangi != "none":
             seen = self._architecture.filter_window.apply(planes)
             device = str(self._device) if self._device.type == "cuda" else None
-            response = frangi_filter(seen, self._architecture.filter, dtype=np.float32, device=device).response
+            setting = self._architecture.filter if filter is None else filter
+            response = frangi_filter(seen, setting, dtype=np.float32, device=device).response
             parts.append(torch.from_numpy(np.asarray(response, np.float32)).reshape(shape).to(self._device))
         return torch.cat(parts, dim=1)
 

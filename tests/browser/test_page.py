@@ -155,13 +155,21 @@ def test_tuner_compares_and_explains_by_keyboard(opened: Any) -> None:
     open_case(page)
     tune = page.locator(".ld-tune")
     page.wait_for_function("document.querySelector('.ld-tune').dataset.peak > 0")
+    assert "only a gain" in tune.locator("label", has_text="α").first.inner_text()
     tune.get_by_role("button", name="Freeze as A").press("Enter")
-    tune.get_by_label("preset").select_option("balanced")
+    tune.get_by_label("preset", exact=True).select_option("balanced")
     page.wait_for_function("document.querySelector('.ld-tune input[data-name=rho]').value === '0.68'")
     assert tune.get_by_role("img", name="now − A").is_visible()
     tune.get_by_role("img", name="response").first.press("ArrowRight")
-    page.wait_for_function("document.querySelector('.ld-why').textContent.includes('R_A')")
-    assert "x 33, y 32" in tune.locator(".ld-why").inner_text()
+    page.wait_for_function("document.querySelector('.ld-why').textContent.includes('x 33, y 32')")
+    cells = [row.split() for row in tune.locator(".ld-why tr").all_inner_texts()]
+    assert [row[0] for row in cells] == ["λ₁", "A", "B", "C", "A"]
+    factors = [float(row[-1]) for row in cells[1:]]
+    dark = "Dark" in tune.locator(".ld-why [role=status]").inner_text()
+    assert dark or factors[3] == pytest.approx(factors[0] * factors[1] * factors[2], rel=0.02)
+    tune.get_by_role("img", name="response").first.press(" ")
+    assert tune.get_by_role("button", name="Swap A and now").get_attribute("aria-pressed") == "true"
+    tune.get_by_role("img", name="response").first.press(" ")
     before = int(tune.get_attribute("data-seq"))
     tune.locator(".ld-strip button").nth(2).press("Enter")
     page.wait_for_function(f"Number(document.querySelector('.ld-tune').dataset.seq) > {before}")

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lesiondash.dashboard.panels.frangi import FrangiPanel
+from lesiondash.dashboard.panels import sensitivity as panels_sensitivity
+from lesiondash.dashboard.panels.frangi import FrangiPanel, values_of
+from lesiondash.frangi.apply import open_filtered
 from lesiondash.frangi.presets import PRESETS, from_link, from_yaml
+from lesiondash.learning.architecture import Architecture
+from lesiondash.learning.encoder import Encoder
+from lesiondash.records import Box, FrangiParams, Series
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +101,72 @@ def test_the_terms_under_the_cursor_are_those_of_the_picture(page: Any) -> None:
     assert terms["ra_factor"] * terms["rb_factor"] * terms["structure"] == pytest.approx(terms["response"], abs=1e-6)
     assert page.frangi.probe({"x": 999, "y": 0}) is None
     assert "outside" in page.state.notice.text
+
+
+@pytest.mark.parametrize("name", ["objectness", "skimage"])
+def test_the_pixel_is_answered_for_where_there_are_no_terms(page: Any, name: str) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    values, _ = page.frangi.choose_preset({"name": name})
+    answer, pictures = page.frangi.respond(sliders(page, **values["values"]))
+    y, x = np.unravel_index(np.frombuffer(pictures[1], np.uint8).reshape(64, 64).argmax(), (64, 64))
+    told, _ = page.frangi.probe({"x": int(x), "y": int(y)})
+    assert told["response"] == pytest.approx(answer["peak"], rel=0.01)
+    assert "ra" not in told
+    assert page.frangi.probe({"x": 64, "y": 0}) is None
+    assert "outside" in page.state.notice.text
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        FrangiParams(gamma="auto", normalise=True),
+        FrangiParams(sigmas=(1.0, 2.0, 4.0)),
+        FrangiParams(sigmas=(4.0, 2.0)),
+        FrangiParams(sigmas=(3.0,)),
+        FrangiParams(rho=0.0, formula="strict", polarity="both", sigmas=(2.0, 2.5, 3.0)),
+    ],
+)
+def test_any_setting_comes_to_the_sliders_and_back(page: Any, params: FrangiParams) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    answer, _ = page.frangi.respond(sliders(page, **values_of(params)))
+    assert page.state.params == params
+    assert from_link(answer["copies"]["link"]) == from_yaml(answer["copies"]["YAML"]) == params
+    assert answer["gamma"] > 0
+
+
+def test_what_is_shown_is_said(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    box, _ = page.frangi.respond(sliders(page))
+    assert "the box on slice" in box["place"]
+    assert (box["unit"], box["width"], box["aspect"]) == ("HU", page.state.window.width_hu, 1)
+    again, _ = page.frangi.respond(sliders(page, gamma=0.2))
+    whole, _ = page.frangi.respond(sliders(page, area="slice"))
+    assert box["shown"] == again["shown"] != whole["shown"]
+    page.state.region = None
+    assert "draw a box" in page.frangi.respond(sliders(page))[0]["place"]
+
+
+def test_pixels_that_are_not_square_are_filtered_in_mm(page: Any) -> None:
+    """A round spot in mm, on pixels twice as wide as high, answers as one on square pixels does."""
+    y, x = np.mgrid[:96, :48]
+    hu = (-160 + 200 * np.exp(-((y - 48) ** 2 + (2 * (x - 24)) ** 2) / 72)).astype(np.int16)
+    [scan] = page.store.add([Series("wide", "wide", "CT", hu[None], (1.0, 0.5, 1.0), (0.0,))])
+    page.state.show(scan.uid, 0, Box(20, 40, 28, 56))
+    answer, pictures = page.frangi.respond(sliders(page, area="slice", sigma_from=6, sigma_to=6, sigma_step=1))
+    assert (answer["size"], answer["aspect"], answer["px_mm"]) == ([96, 48], 2, 0.5)
+    response = np.frombuffer(pictures[1], np.uint8).reshape(96, 48).astype(int)
+    square = response[48 - 40 : 48 + 41 : 2, 24 - 20 : 24 + 21]
+    assert np.quantile(np.abs(square - square.T), 0.98) <= 2
+    assert square.max() > 240
+    overlay = page.view.overlay(scan.uid, 0)
+    assert np.abs(overlay.astype(int) - response).max() <= 2
+
+
+def test_the_overlay_shows_scikit_images_formula_too(page: Any) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    values, _ = page.frangi.choose_preset({"name": "skimage"})
+    page.frangi.respond(sliders(page, **{**values["values"], "sigma_to": 2.0}))
+    assert page.view.overlay(page.state.region.series_uid, page.state.slice_index).max() == 255
 
 
 def test_estimate_fits_the_box(page: Any) -> None:
@@ -255,6 +327,36 @@ def test_sensitivity_fills_stops_and_saves(page: Any) -> None:
     panel.wait()
     assert panel.map.regions < 192
     assert "stopped" in panel.widget.status
+    assert "does not read the filter" in panel.widget.how
+
+
+def test_neighbours_are_the_encoders_where_it_reads_the_filter(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.load.open_case(page.store.cases[0].name)
+    page.frangi.respond(sliders(page, beta=0.5, sigma_from=1, sigma_to=3, sigma_step=1))
+    encoder = Encoder.untrained(seed=0, architecture=Architecture(frangi="channel", filter=FrangiParams(sigmas=(1.0,))))
+    monkeypatch.setattr(page.store, "_encoder", encoder)
+    monkeypatch.setattr(panels_sensitivity, "VALUES", {"beta": (1.5,), "gamma": (0.3,)})
+    panel = page.sensitivity
+    page.map.select([lesion.lesion_id for lesion in page.store.gallery.lesions[::100]])
+    panel.act({"type": "start", "row": "beta", "column": "gamma", "outcome": "neighbours", "count": 0})
+    panel.wait()
+    assert "which reads the filter" in panel.widget.how
+    assert panel.map.rows.values == (0.5, 1.5), "the present value is among them"
+    assert tuple(panel.widget.result["present"]) == (0, 0)
+    rows = [page.store.row_of[lesion_id] for lesion_id in sorted(page.state.selection, key=page.store.row_of.get)]
+    crops, params = page.store.gallery.crops[rows], page.state.params
+    for r, beta in enumerate((0.5, 1.5)):
+        for c, gamma in enumerate((0.0444, 0.3)):
+            nearest = []
+            for each in (params, replace(params, beta=beta, gamma=gamma)):
+                vectors = encoder.embed(crops, filter=each)
+                similarity = vectors @ vectors.T - 2 * np.eye(len(rows))
+                nearest.append(np.argsort(-similarity, axis=1)[:, :9])
+            changed = [9 - len(set(a) & set(b)) for a, b in zip(*nearest, strict=True)]
+            assert panel.map.mean[r, c] == pytest.approx(np.mean(changed), abs=0.12)
+    assert panel.map.mean[0, 0] == 0
+    assert panel.map.mean[1, 1] > 0
+    page.map.select([])
 
 
 def test_the_setting_is_applied_to_the_collection_once(page: Any) -> None:
@@ -274,6 +376,15 @@ def test_the_setting_is_applied_to_the_collection_once(page: Any) -> None:
     page.frangi.apply({})
     job.wait()
     assert "stopped" in page.frangi.widget.job["text"]
+    page.frangi.apply({"mode": "both"})
+    assert "replace or channel" in page.state.notice.text
+    page.frangi.respond(sliders(page, sigma_from=2, sigma_to=3, sigma_step=1))
+    page.frangi.apply({"mode": "channel"})
+    job.wait()
+    gallery, setting = page.store.gallery, (page.state.params, page.state.window, "channel")
+    ids = [lesion.lesion_id for lesion in gallery.lesions]
+    kept = open_filtered(page.store.filtered_folder, gallery.crops, ids, *setting)
+    assert kept.as_input(np.zeros((len(ids), 3, 64, 64), np.float16)).shape == (len(ids), 4, 64, 64)
 
 
 def test_the_tuner_asks_for_a_window(page: Any) -> None:

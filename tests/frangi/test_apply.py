@@ -42,6 +42,18 @@ def test_another_setting_window_or_collection_is_another_file(tmp_path: Path) ->
     assert open_filtered(tmp_path, CROPS, IDS[:-1], PARAMS, WINDOW) is None
 
 
+def test_what_an_encoder_is_to_see_is_kept_with_them(tmp_path: Path) -> None:
+    for mode in ("replace", "channel"):
+        kept, before = kept_or_applied(tmp_path, CROPS, IDS, PARAMS, WINDOW, mode)  # type: ignore[arg-type]
+        assert kept is not None
+        assert not before
+        again, before = kept_or_applied(tmp_path, CROPS, IDS, PARAMS, WINDOW, mode)  # type: ignore[arg-type]
+        assert again is not None
+        assert before
+        assert again.mode == mode
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_stopping_keeps_nothing() -> None:
     asked: list[int] = []
     assert (
@@ -57,6 +69,12 @@ def test_replacement_and_extra_channel() -> None:
     both = filtered.as_input(images, "channel")
     np.testing.assert_allclose(both[:, :3], images, atol=1e-6)
     np.testing.assert_array_equal(both[:, 3], filtered.responses)
+    beside = apply_to_crops(CROPS, IDS, PARAMS, WINDOW, mode="channel")
+    assert beside is not None
+    np.testing.assert_array_equal(beside.as_input(images), both)
+    assert filtered.as_input(images).shape == (150, 1, 24, 24)
+    with pytest.raises(FilterError, match="replace or channel"):
+        apply_to_crops(CROPS, IDS, PARAMS, WINDOW, mode="both")  # type: ignore[arg-type]
     with pytest.raises(FilterError, match="do not go"):
         filtered.as_input(images[:5], "channel")
     with pytest.raises(FilterError, match="replace or channel"):

@@ -53,6 +53,15 @@ def test_settings_come_back_the_same(params: FrangiParams) -> None:
     assert from_link("?" + to_link(params)) == params
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_come_back_the_same(name: str) -> None:
+    made: dict[str, Any] = {}
+    exec(to_python(PRESETS[name]), made)
+    assert preset_of(made["params"]) == name
+    assert preset_of(from_yaml(to_yaml(PRESETS[name]))) == name
+    assert preset_of(from_link("?" + to_link(PRESETS[name]))) == name
+
+
 def test_numbers_of_numpy_are_said_as_pythons() -> None:
     plain = FrangiParams(alpha=1.0, beta=0.25, gamma=0.5, sigmas=(1.0, 2.0, 4.0), rho=1.0, normalise=True)
     same = FrangiParams(
@@ -113,6 +122,19 @@ def test_sweep() -> None:
             sweep(*bad)
     with pytest.raises(FilterError, match="larger step"):
         sweep(1, 9, 1e-12)
+    for wrong in (("1", 2, 1), (1, None, 1), (1, 2, True), (1, float("nan"), 1)):
+        with pytest.raises(FilterError, match="not three numbers"):
+            sweep(*wrong)  # type: ignore[arg-type]
+
+
+def test_refuses_what_is_no_text() -> None:
+    for read in (from_yaml, from_link):
+        for wrong in (None, 1, b"beta: 1", ["beta"]):
+            with pytest.raises(FilterError, match="not text"):
+                read(wrong)  # type: ignore[arg-type]
+    for name in (None, ["paper"], "other"):
+        with pytest.raises(FilterError, match="no preset"):
+            preset(name)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,40 @@ def test_neighbours_do_not_change_where_nothing_changes() -> None:
     assert 0 < whole.mean[1, 1] <= 9
 
 
+def test_neighbours_by_vectors_are_those_of_the_vectors() -> None:
+    """Points on a circle; at γ = 0.5 every other one is turned by half of it, elsewhere nothing moves."""
+    angles = np.linspace(0, 1, 40, endpoint=False) * 2 * np.pi
+    asked = []
+
+    def vectors(part: slice, params: FrangiParams) -> np.ndarray:
+        asked.append(params)
+        turned = angles + np.pi * (np.arange(40) % 2) * (params.gamma == 0.5)
+        return np.stack([np.cos(turned), np.sin(turned)], axis=1)[part]
+
+    params, images = replace(PARAMS, gamma=0.1), RNG.random((40, 16, 16))
+    maps = list(sensitivity(images, images > 0.5, params, GAMMA, SIGMA, "neighbours", vectors=vectors))
+    assert [each.regions for each in maps] == [16, 32, 40]
+    assert {(each.gamma, each.sigmas[-1]) for each in asked} == {(g, s) for g in GAMMA.values for s in SIGMA.values}
+    np.testing.assert_array_equal(maps[-1].mean[:2], 0)
+    # Of the five pairs at one to five steps, those at an odd number of steps are gone: more than half of the nine.
+    assert (maps[-1].mean[2] >= 4).all()
+
+
+def test_the_map_knows_where_it_departs_from() -> None:
+    at = Axis("gamma", (0.01, 0.0444)), Axis("sigma_to", (2.0, 4.0))
+    assert next(sensitivity(IMAGES[:2], INSIDE[:2], PARAMS, *at)).present == (1, 1)
+    assert next(sensitivity(IMAGES[:2], INSIDE[:2], PARAMS, GAMMA, SIGMA)).present is None
+
+
+def test_the_formula_of_scikit_image_is_mapped_too() -> None:
+    params = replace(PARAMS, formula="skimage", sigmas=(1.0, 2.0))
+    *_, whole = sensitivity(IMAGES[:2], INSIDE[:2], params, Axis("gamma", (0.01, 0.1)), Axis("beta", (0.6,)))
+    for row, gamma in enumerate((0.01, 0.1)):
+        response = frangi_filter(IMAGES[:2], replace(params, gamma=gamma)).response
+        each = [contrast(*pair) for pair in zip(response, INSIDE[:2], strict=True)]
+        assert whole.mean[row, 0] == pytest.approx(np.mean(each), abs=1e-4)
+
+
 def test_overlap_of_a_map_with_itself_is_one() -> None:
     blobs = np.exp(-(Y**2 + X**2) / 50)[None]
     params = replace(PARAMS, sigmas=(4.0,))
@@ -115,6 +149,12 @@ def test_what_does_not_fit_is_refused() -> None:
         sensitivity(IMAGES * np.nan, INSIDE, PARAMS, GAMMA, SIGMA)
     with pytest.raises(FilterError, match="polarity"):
         sensitivity(IMAGES, INSIDE, replace(PARAMS, polarity="grey"), GAMMA, SIGMA)  # type: ignore[arg-type]
+    with pytest.raises(FilterError, match="Both parameters are gamma"):
+        sensitivity(IMAGES, INSIDE, PARAMS, GAMMA, GAMMA)
+    with pytest.raises(FilterError, match="region 2 is empty"):
+        sensitivity(IMAGES, INSIDE * (np.arange(20) != 2)[:, None, None], PARAMS, GAMMA, SIGMA)
+    with pytest.raises(FilterError, match="give FrangiParams"):
+        sensitivity(IMAGES, INSIDE, None, GAMMA, SIGMA)  # type: ignore[arg-type]
     with pytest.raises(FilterError, match="vary"):
         with_value(PARAMS, "delta", 1)
     with pytest.raises(FilterError, match="gamma"):

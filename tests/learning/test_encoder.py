@@ -16,6 +16,7 @@ from lesiondash.errors import EncoderError
 from lesiondash.learning.architecture import DEFAULT_WINDOWS, Architecture
 from lesiondash.learning.encoder import HEADER_KEY, Encoder
 from lesiondash.learning.network import GeM, build_net, folded, window_channels
+from lesiondash.records import FrangiParams
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,17 @@ def test_values_beyond_every_window_change_nothing(encoder: Encoder) -> None:
     air, vacuum = np.full((64, 64), -2000.0), np.full((64, 64), -1e300)
     np.testing.assert_array_equal(encoder.embed(air), encoder.embed(vacuum))
     assert np.isfinite(encoder.embed(np.full((64, 64), 1e300))).all()
+
+
+def test_another_setting_of_the_filter_is_seen_by_an_encoder_that_reads_it(crops: np.ndarray) -> None:
+    usual, other = FrangiParams(sigmas=(1.0, 3.0)), FrangiParams(sigmas=(1.0, 3.0), gamma=0.3)
+    for frangi in ("replace", "channel"):
+        reading = Encoder.untrained(seed=0, architecture=Architecture(frangi=frangi, filter=usual))  # type: ignore[arg-type]
+        tuned = Encoder.untrained(seed=0, architecture=Architecture(frangi=frangi, filter=other))  # type: ignore[arg-type]
+        found = reading.embed(crops[:3], filter=other)
+        np.testing.assert_array_equal(found, tuned.embed(crops[:3]))
+        assert not np.allclose(found, reading.embed(crops[:3]), atol=1e-4)
+        np.testing.assert_array_equal(reading.embed(crops[:3], filter=usual), reading.embed(crops[:3]))
 
 
 def test_no_crops_give_no_vectors(encoder: Encoder) -> None:

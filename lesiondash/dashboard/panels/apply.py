@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from lesiondash.dashboard.state import State, tells_errors
 from lesiondash.dashboard.store import Store
-from lesiondash.frangi.apply import kept_or_applied
+from lesiondash.frangi.apply import InputMode, check_mode, kept_or_applied
+from lesiondash.records import FrangiParams, Window
 
 
 class CollectionFilter:
     """Filters every crop of the collection with the present setting and window; one run at a time."""
 
-    def __init__(self, state: State, store: Store, tell: Callable[[bool, str], object]) -> None:
+    def __init__(self, state: State, store: Store, tell: Callable[[bool, str, float], object]) -> None:
         self.state, self.store, self._tell = state, store, tell
         self._stop = threading.Event()
         self._worker: threading.Thread | None = None
@@ -24,13 +24,15 @@ class CollectionFilter:
         """Whether a run is under way."""
         return self._worker is not None and self._worker.is_alive()
 
-    def toggle(self) -> None:
-        """Start, or stop what runs."""
+    def toggle(self, mode: InputMode) -> None:
+        """Start, or stop what runs; raises `FilterError` for a mode that is not "replace" or "channel"."""
         if self.running:
             self._stop.set()
             return
+        check_mode(mode)
         self._stop.clear()
-        self._worker = threading.Thread(target=self._run, args=(self.state.params, self.state.window), daemon=True)
+        setting = self.state.params, self.state.window, mode
+        self._worker = threading.Thread(target=self._run, args=setting, daemon=True)
         self._worker.start()
 
     def wait(self) -> None:
@@ -39,7 +41,7 @@ class CollectionFilter:
             self._worker.join()
 
     @tells_errors
-    def _run(self, params: Any, window: Any) -> None:
+    def _run(self, params: FrangiParams, window: Window, mode: InputMode) -> None:
         gallery, folder = self.store.gallery, self.store.filtered_folder
         ids = tuple(lesion.lesion_id for lesion in gallery.lesions)
         text = ""
@@ -50,14 +52,15 @@ class CollectionFilter:
                 ids,
                 params,
                 window,
-                progress=lambda done, total: self._tell(True, f"{done:,} of {total:,} lesions"),
+                mode=mode,
+                progress=lambda done, total: self._tell(True, f"{done:,} of {total:,} lesions", done / total),
                 stop=self._stop.is_set,
                 compile=False,  # the kernels would cost the page 160 MB
             )
             text = "stopped; nothing was kept"
             if before:
-                text = "this setting was applied before"
+                text = "this setting was applied before and is kept"
             elif filtered is not None:
-                text = f"{len(ids):,} responses kept in {filtered.path(folder).name}"
+                text = f"{len(ids):,} responses kept with their setting in {filtered.path(folder).name}"
         finally:
-            self._tell(False, text)
+            self._tell(False, text, 0.0)

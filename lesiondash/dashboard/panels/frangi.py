@@ -15,12 +15,22 @@ from lesiondash.dashboard.state import Region, State, tells_errors
 from lesiondash.dashboard.store import Store
 from lesiondash.dashboard.widgets import Tuner
 from lesiondash.errors import FilterError
-from lesiondash.frangi.backend import warm_up
+from lesiondash.frangi.backend import engine, warm_up
 from lesiondash.frangi.estimate import estimate
 from lesiondash.frangi.explain import explain
 from lesiondash.frangi.formulas import needed_dtype, response_of
 from lesiondash.frangi.hessian import HessianStack
-from lesiondash.frangi.presets import MEANINGS, from_link, preset, preset_of, sweep, to_link, to_python, to_yaml
+from lesiondash.frangi.presets import (
+    MEANINGS,
+    as_sweep,
+    from_link,
+    preset,
+    preset_of,
+    sweep,
+    to_link,
+    to_python,
+    to_yaml,
+)
 from lesiondash.frangi.response import frangi_filter
 from lesiondash.images.crops import CROP_PX, crop, crop_side_mm
 from lesiondash.records import WINDOWS, Box, FrangiParams, FrangiResult
@@ -42,7 +52,8 @@ class FrangiPanel:
         self._stack: HessianStack | None = None
         self._stack_of: tuple[Any, ...] | None = None
         self._image = np.zeros((CROP_PX, CROP_PX), np.float32)
-        self._px_mm = 1.0
+        self._result: FrangiResult | None = None
+        self._px_mm, self._aspect = 1.0, 1.0
         self.widget = Tuner(
             {
                 "params": self.respond,
@@ -52,7 +63,7 @@ class FrangiPanel:
                 "apply": self.apply,
                 "window": self.choose_window,
             },
-            values={**values_of(state.params), "area": "region", "scale": -1},
+            values={**values_of(state.params), "area": "region", "scale": -1, "preset": preset_of(state.params) or ""},
             windows=list(WINDOWS),
             presets=[{"name": name, "meaning": meaning} for name, meaning in MEANINGS.items()],
         )
@@ -73,18 +84,23 @@ class FrangiPanel:
         if region is None:
             return None
         self._prepare(region, params, str(message.get("area", "region")))
-        result, strip = self._filter(params, int(message.get("scale", -1)))
-        self.state.params = params
+        result, (numbers, pictures) = self._filter(params, int(message.get("scale", -1)))
+        self.state.params, self._result = params, result
         peak = float(result.response.max())
         scale = np.where(result.response > 0.02 * peak, result.scale_index + 1, 0)
-        numbers, pictures = strip
         description = {
             "size": list(self._image.shape),
+            "aspect": self._aspect,
+            "shown": str(self._stack_of[1]) if self._stack_of else "",
+            "place": self._place(region, str(message.get("area", "region"))),
             "peak": peak,
+            "engine": engine(),
             "px_mm": self._px_mm,
             "sigmas": [round(sigma, 3) for sigma in params.sigmas],
             "strip": {"scales": numbers, "size": list(pictures.shape[1:])},
-            "gamma_hu": float(params.gamma) * self.state.window.width_hu if params.gamma != "auto" else 0,
+            "gamma": self._gamma(params),
+            "width": self.state.window.width_hu,
+            "unit": self.store.scans[region.series_uid].series.unit,
             "preset": preset_of(params) or "",
             "window": next((name for name, each in WINDOWS.items() if each == self.state.window), ""),
             "copies": {"Python": to_python(params), "YAML": to_yaml(params), "link": "?" + to_link(params)},
@@ -95,16 +111,22 @@ class FrangiPanel:
 
     @tells_errors
     def probe(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
-        """Take the response at a pixel apart; returns its terms."""
-        params = self.state.params
-        if self._stack is None or params.formula not in ("promotion", "strict"):
-            return None
-        if self._stack.sigmas != params.sigmas:  # an estimate was made, and the sliders have not followed yet
-            return None
-        scale = int(message.get("scale", -1))
+        """Take the response at a pixel apart; returns its terms, or the response alone where it is no product."""
+        params, result = self.state.params, self._result
+        if result is None or result.sigmas != params.sigmas or result.response.shape != self._image.shape:
+            return None  # an estimate was made, and the sliders have not followed yet
         place = int(message["y"]), int(message["x"])
-        terms = explain(self._stack, params, place, scale if scale >= 0 else None)
-        return {**asdict(terms), "sigma_mm": terms.sigma * self._px_mm, "x": place[1], "y": place[0]}, []
+        if self._stack is None or params.formula not in ("promotion", "strict"):
+            if not all(0 <= at < size for at, size in zip(place, self._image.shape, strict=True)):
+                raise FilterError(f"The place {place} is outside of the picture.")
+            sigma = result.sigmas[int(result.scale_index[place])]
+            terms: dict[str, Any] = {"response": float(result.response[place]), "sigma": sigma}
+        else:
+            scale = int(message.get("scale", -1))
+            found = explain(self._stack, params, place, scale if scale >= 0 else None)
+            terms = asdict(found)
+            sigma = found.sigma
+        return {**terms, "sigma_mm": sigma * self._px_mm, "x": place[1], "y": place[0]}, []
 
     @tells_errors
     def choose_preset(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
@@ -139,12 +161,26 @@ class FrangiPanel:
         return {"values": values_of(params)}, []
 
     @tells_errors
-    def apply(self, _: dict[str, Any]) -> None:
-        """Apply the present setting to the whole collection, or stop doing so."""
-        self.collection_filter.toggle()
+    def apply(self, message: dict[str, Any]) -> None:
+        """Apply the present setting to the whole collection, or stop doing so; `mode` is what an encoder will see."""
+        self.collection_filter.toggle(message.get("mode", "replace"))
 
-    def _tell_job(self, running: bool, text: str) -> None:
-        self.widget.job = {"running": running, "text": text}
+    def _tell_job(self, running: bool, text: str, share: float = 0.0) -> None:
+        self.widget.job = {"running": running, "text": text, "share": share}
+
+    def _gamma(self, params: FrangiParams) -> float:
+        """γ as a number: an automatic one is half the strongest S of what is shown; 0 where scikit-image takes it."""
+        if params.gamma != "auto":
+            return float(params.gamma)
+        return 0.0 if self._stack is None else float(self._stack.auto_gamma)
+
+    def _place(self, region: Region, area: str) -> str:
+        """What the pictures are of, in words."""
+        if area == "slice":
+            return f"slice {self._slice_index(region) + 1}"
+        if self.state.region is None:
+            return f"middle of slice {region.slice_index + 1}; draw a box (R) to see it here"
+        return f"the box on slice {region.slice_index + 1}, and around it"
 
     def _filter(
         self, params: FrangiParams, scale: int
@@ -194,16 +230,18 @@ class FrangiPanel:
         spacing_mm = series.spacing_mm[1:]
         if area == "region":
             hu = crop(series.hu[region.slice_index], region.box, spacing_mm=spacing_mm)
-            self._px_mm, tolerance = crop_side_mm(region.box, spacing_mm) / CROP_PX, None
+            self._px_mm, self._aspect, tolerance = crop_side_mm(region.box, spacing_mm) / CROP_PX, 1.0, None
         else:
             threading.Thread(target=warm_up, daemon=True).start()  # a slice is worth the compiled kernels' memory
             hu, tolerance = series.hu[self._slice_index(region)], SLICE_TOLERANCE
-            self._px_mm = spacing_mm[0]
+            self._px_mm, self._aspect = spacing_mm[0], spacing_mm[1] / spacing_mm[0]
         self._stack_of = None
         self._image = self.state.window.apply(hu).astype(np.float32)
         self._stack = None
         if params.formula != "skimage":  # it takes derivatives of its own
-            self._stack = HessianStack.compute(self._image, params.sigmas, dtype=dtype, tolerance=tolerance)
+            self._stack = HessianStack.compute(
+                self._image, params.sigmas, spacing_mm=(1.0, self._aspect), dtype=dtype, tolerance=tolerance
+            )
         self._stack_of = key
 
     def _slice_index(self, region: Region) -> int:
@@ -217,13 +255,14 @@ class FrangiPanel:
 
 def params_from(message: dict[str, Any]) -> FrangiParams:
     """Return the parameters that a message of sliders describes; raises `FilterError` for an impossible sweep."""
-    sigmas = sweep(*(float(message[f"sigma_{name}"]) for name in ("from", "to", "step")))
+    swept = [float(message[f"sigma_{name}"]) for name in ("from", "to", "step")]
+    sigmas = tuple(map(float, message.get("sigmas") or ())) or sweep(*swept)
     if len(sigmas) > MAX_SCALES:
         raise FilterError(f"The sweep has {len(sigmas)} scales, more than {MAX_SCALES}; take a larger step.")
     return FrangiParams(
         alpha=float(message["alpha"]),
         beta=float(message["beta"]),
-        gamma=float(message["gamma"]),
+        gamma="auto" if message.get("gamma_auto") else float(message["gamma"]),
         rho=float(message["rho"]),
         polarity=message["polarity"],
         sigmas=sigmas,
@@ -233,10 +272,11 @@ def params_from(message: dict[str, Any]) -> FrangiParams:
 
 
 def values_of(params: FrangiParams) -> dict[str, Any]:
-    """Return the sliders' values for parameters; scales that are no sweep become one from the first to the last."""
-    first, last = params.sigmas[0], params.sigmas[-1]
-    step = round(params.sigmas[1] - first, 6) if len(params.sigmas) > 1 else 1.0
+    """Return the sliders' values for parameters; sigmas: scales that are no sweep, until a slider makes them one."""
+    first, last, step = as_sweep(params.sigmas) or (min(params.sigmas), max(params.sigmas), 1.0)
     return {
+        "sigmas": [] if sweep(first, last, step) == params.sigmas else list(params.sigmas),
+        "gamma_auto": params.gamma == "auto",
         "alpha": params.alpha,
         "beta": params.beta,
         "gamma": params.gamma if params.gamma != "auto" else FrangiParams().gamma,

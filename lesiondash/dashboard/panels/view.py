@@ -59,8 +59,12 @@ class ViewPanel:
         scan = self.store.scans.get(uid)
         if scan is None or not 0 <= index < len(scan.series):
             return None
-        seen = self.state.window.apply(scan.series.hu[index])
-        response = frangi_filter(seen, self.state.params, dtype=np.float32, tolerance=TOLERANCE).response
+        seen, step_y, step_x = self.state.window.apply(scan.series.hu[index]), *scan.series.spacing_mm[1:]
+        # The audit of scikit-image knows neither spacing nor interpolated scales; else σ is in pixels of a column.
+        options: dict[str, Any] = {"tolerance": TOLERANCE, "spacing_mm": (1.0, step_x / step_y)}
+        if self.state.params.formula == "skimage":
+            options = {}
+        response = frangi_filter(seen, self.state.params, dtype=np.float32, **options).response
         return np.asarray(np.rint(255 * response / max(float(response.max()), 1e-9)), np.uint8)
 
     @tells_errors

@@ -10,19 +10,21 @@ import traitlets as t
 from lesiondash.dashboard.widgets.module import module
 
 HERE = Path(__file__).parent
+PARTS = ("paint", "sliders", "why", "tuner")
+"""Joined in this order: a widget is one module, and what is declared above is known below."""
 Answer = tuple[dict[str, Any], list[bytes]] | None
 
 
 class Tuner(anywidget.AnyWidget):
     """Asks `actions` by the message's type; each answers with a description and pictures, or None where it cannot."""
 
-    _esm = module(HERE, "tuner")
+    _esm = module(HERE, *PARTS)
     _css = HERE / "tuner.css"
     values = t.Dict().tag(sync=True)
     presets = t.List().tag(sync=True)
     windows = t.List().tag(sync=True)
     revision = t.Int(0).tag(sync=True)
-    job = t.Dict({"running": False, "text": ""}).tag(sync=True)
+    job = t.Dict({"running": False, "text": "", "share": 0.0}).tag(sync=True)
 
     def __init__(self, actions: Mapping[str, Callable[[dict[str, Any]], Answer]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
