@@ -184,17 +184,23 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def as_table(found: Mapping[str, Evaluation]) -> str:
-    """Return evaluations as aligned text, one line for each encoder, scope and measure."""
-    head = ("encoder", "scope", "measure", "score", "95 %", "chance", "ceiling", "queries")
-    lines = ["{:<12} {:<19} {:<14} {:>6} {:>15} {:>7} {:>8} {:>8}".format(*head)]
+    """Return evaluations as aligned text, one line for each encoder, scope and measure.
+
+    "by type" is the mean over types, each counting alike; skipped queries have nothing relevant to find.
+    """
+    head = ("encoder", "scope", "measure", "score", "95 %", "chance", "ceiling", "by type", "queries", "skipped")
+    lines = ["{:<12} {:<19} {:<14} {:>6} {:>15} {:>7} {:>8} {:>8} {:>8} {:>8}".format(*head)]
     for name, evaluation in found.items():
         for scope, score in evaluation.scopes.items():
+            by_type = score.macro
             for measure, part in (evaluation.intervals(scope) if score.queries else {}).items():
                 lines.append(
                     f"{name:<12} {SCOPE_NAMES[scope]:<19} {measure:<14} {part.mean:>6.3f} "
                     f"{f'{part.low:.3f} – {part.high:.3f}':>15} {score.chance[measure]:>7.3f} "
-                    f"{score.ceiling[measure]:>8.3f} {score.queries:>8}"
+                    f"{score.ceiling[measure]:>8.3f} {by_type[measure]:>8.3f} {score.queries:>8} {score.skipped:>8}"
                 )
+            if not score.queries:
+                lines.append(f"{name:<12} {SCOPE_NAMES[scope]:<19} no query has anything relevant to find here")
     for scope in next(iter(found.values())).scopes:
         for first, other, gains in differences(found, scope):
             for measure, gain in gains.items():
