@@ -102,11 +102,30 @@ def _evaluation(
     def embedded(chosen: Sequence[Lesion], offset: int = 0) -> npt.NDArray[np.float32]:
         return encoder.embed(collect_stacks(collection, chosen, slices, slice_offset=offset))
 
-    vectors = embedded(lesions)
+    seen = labelled(others)
+    return evaluate_vectors(
+        name, embedded(lesions), lesions, others, embedded(seen) if seen else None, embedded(lesions, 1), scopes=scopes
+    )
+
+
+def evaluate_vectors(
+    name: str,
+    vectors: npt.NDArray[np.float32],
+    lesions: Sequence[Lesion],
+    others: Sequence[Lesion],
+    seen_vectors: npt.NDArray[np.float32] | None,
+    beside: npt.NDArray[np.float32],
+    *,
+    scopes: Sequence[EvalScope] = DEFAULT_SCOPES,
+) -> Evaluation:
+    """Evaluate the vectors (n, d) of a split's labelled lesions.
+
+    others: the lesions outside of the split; seen_vectors: of those of them that `labelled` returns, None where there
+    is none; beside: (n, d), of the same lesions a slice further. Raises `SearchError` for vectors that do not fit.
+    """
     scores = evaluate(vectors, lesions, scopes=scopes)
-    seen = [item for item in others if item.type != UNLABELLED]
     label_free = {
-        "alignment": alignment(vectors, embedded(lesions, 1)),
+        "alignment": alignment(vectors, beside),
         "uniformity": uniformity(vectors),
         "RankMe": effective_rank(vectors),
     }
@@ -117,10 +136,15 @@ def _evaluation(
         tuple(lesions),
         vectors,
         dict(scores),
-        _classification(embedded(seen), seen, vectors, lesions) if seen else {},
+        {} if seen_vectors is None else _classification(seen_vectors, labelled(others), vectors, lesions),
         label_free,
         guards(vectors, lesions, others),
     )
+
+
+def labelled(lesions: Sequence[Lesion]) -> list[Lesion]:
+    """Return the lesions that have a type."""
+    return [item for item in lesions if item.type != UNLABELLED]
 
 
 def _classification(
