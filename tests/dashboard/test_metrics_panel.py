@@ -46,9 +46,12 @@ def test_scores_are_those_of_the_evaluation(panel: MetricsPanel) -> None:
     assert by_type == {kind: pytest.approx(part.scores["P@10"], abs=6e-4) for kind, part in parts.items()}
     for row in tables["What comes back among the first ten, other patients"]["rows"]:
         assert sum(map(float, row[1:])) == pytest.approx(1, abs=0.05)
-    accuracy = float(tables["Types told apart by linear probe"]["rows"][0][0])
-    assert 0.5 < accuracy < 0.95
-    assert tables["Without labels"]["head"] == ["alignment", "uniformity", "RankMe", "hubness"]
+    told = tables["Types told apart"]
+    assert told["head"] == ["", "linear probe", "20 nearest"]
+    assert told["rows"][0][0] == "accuracy"
+    assert all(0.5 < float(accuracy) < 0.95 for accuracy in told["rows"][0][1:])
+    names = [row[0] for row in tables["Without labels"]["rows"]]
+    assert names == ["alignment", "uniformity", "RankMe", "hubness"]
     assert all(len(row) == len(table["head"]) for table in tables.values() for row in table["rows"])
 
 

@@ -130,10 +130,12 @@ def _tables(found: Evaluation) -> list[dict[str, Any]]:
         shares = retrieved_types(score, [lesion.type for lesion in found.lesions], kinds)
         came = [[kind, *(f"{share:.2f}" for share in row)] for kind, row in zip(kinds, shares, strict=True)]
         tables.append(_table("What comes back among the first ten, other patients", ["asked", *kinds], came))
-    for probe, scores in found.classification.items():
-        tables.append(_table(f"Types told apart by {probe}", list(scores), [[f"{v:.3f}" for v in scores.values()]]))
-    free = found.label_free
-    tables.append(_table("Without labels", list(free), [[f"{value:.3f}" for value in free.values()]]))
+    probes = found.classification
+    if probes:
+        told = [[name, *(f"{scores[name]:.3f}" for scores in probes.values())] for name in next(iter(probes.values()))]
+        tables.append(_table("Types told apart", ["", *probes], told))
+    free = [[name, f"{value:.3f}"] for name, value in found.label_free.items()]
+    tables.append(_table("Without labels", ["", "value"], free))
     return tables
 
 
