@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lesiondash.errors import CollectionError
 from lesiondash.screen import one_sentence, progress_bars
 
 if TYPE_CHECKING:
@@ -40,7 +41,12 @@ def evaluate_command(
     with one_sentence():
         from lesiondash.evaluate import as_dict, as_table, evaluate_encoders
         from lesiondash.retrieval.protocol import DEFAULT_SCOPES
+        from lesiondash.retrieval.scopes import checked_scopes
 
+        # What is asked for is checked before an evaluation that may take hours.
+        scopes = checked_scopes(scope or DEFAULT_SCOPES)
+        if html is not None and (html.is_dir() or not html.parent.is_dir()):
+            raise CollectionError(f"The report cannot be written to {html.name}; give a file in a folder that exists.")
         root = collection or _prepared_demonstration()
         encoders = _encoders(encoder)
         with progress_bars() as show:
@@ -48,7 +54,7 @@ def evaluate_command(
                 root,
                 encoders,
                 split=split,
-                scopes=cast(Any, tuple(scope or DEFAULT_SCOPES)),
+                scopes=scopes,
                 partial=partial,
                 progress=show,
             )
@@ -82,7 +88,8 @@ def _encoders(names: list[str] | None) -> dict[str, Encoder]:
         elif names is None:
             found[name] = Encoder.load(encoder_file(None))
         else:
-            found[Path(name).stem] = Encoder.load(encoder_file(name))
+            short = Path(name).stem
+            found[name if short in found else short] = Encoder.load(encoder_file(name))
     return found
 
 

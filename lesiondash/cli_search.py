@@ -166,4 +166,4 @@ def _print(rows: list[dict[str, Any]], as_json: bool, as_csv: bool, *, single: b
             label = f"  {row['label']}" if row["label"] else ""
             typer.echo(f"{row['annotation']}: {row['scan'] or 'scan'}, slice {row['slice']}{label}")
         where = f"patient {row['patient_id']}  {row['lesion_id']}"
-        typer.echo(f"{row['rank']:>2}  {row['similarity']:.3f}  {row['type']:<12} {where}")
+        typer.echo(f"{row['rank']:>2}  {row['similarity']:.4f}  {row['type']:<12} {where}")

@@ -102,11 +102,30 @@ def _evaluation(
     def embedded(chosen: Sequence[Lesion], offset: int = 0) -> npt.NDArray[np.float32]:
         return encoder.embed(collect_stacks(collection, chosen, slices, slice_offset=offset))
 
-    vectors = embedded(lesions)
+    seen = labelled(others)
+    return evaluate_vectors(
+        name, embedded(lesions), lesions, others, embedded(seen) if seen else None, embedded(lesions, 1), scopes=scopes
+    )
+
+
+def evaluate_vectors(
+    name: str,
+    vectors: npt.NDArray[np.float32],
+    lesions: Sequence[Lesion],
+    others: Sequence[Lesion],
+    seen_vectors: npt.NDArray[np.float32] | None,
+    beside: npt.NDArray[np.float32],
+    *,
+    scopes: Sequence[EvalScope] = DEFAULT_SCOPES,
+) -> Evaluation:
+    """Evaluate the vectors (n, d) of a split's labelled lesions.
+
+    others: the lesions outside of the split; seen_vectors: of those of them that `labelled` returns, None where there
+    is none; beside: (n, d), of the same lesions a slice further. Raises `SearchError` for vectors that do not fit.
+    """
     scores = evaluate(vectors, lesions, scopes=scopes)
-    seen = [item for item in others if item.type != UNLABELLED]
     label_free = {
-        "alignment": alignment(vectors, embedded(lesions, 1)),
+        "alignment": alignment(vectors, beside),
         "uniformity": uniformity(vectors),
         "RankMe": effective_rank(vectors),
     }
@@ -117,10 +136,15 @@ def _evaluation(
         tuple(lesions),
         vectors,
         dict(scores),
-        _classification(embedded(seen), seen, vectors, lesions) if seen else {},
+        {} if seen_vectors is None else _classification(seen_vectors, labelled(others), vectors, lesions),
         label_free,
         guards(vectors, lesions, others),
     )
+
+
+def labelled(lesions: Sequence[Lesion]) -> list[Lesion]:
+    """Return the lesions that have a type."""
+    return [item for item in lesions if item.type != UNLABELLED]
 
 
 def _classification(
@@ -184,17 +208,23 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def as_table(found: Mapping[str, Evaluation]) -> str:
-    """Return evaluations as aligned text, one line for each encoder, scope and measure."""
-    head = ("encoder", "scope", "measure", "score", "95 %", "chance", "ceiling", "queries")
-    lines = ["{:<12} {:<19} {:<14} {:>6} {:>15} {:>7} {:>8} {:>8}".format(*head)]
+    """Return evaluations as aligned text, one line for each encoder, scope and measure.
+
+    "by type" is the mean over types, each counting alike; skipped queries have nothing relevant to find.
+    """
+    head = ("encoder", "scope", "measure", "score", "95 %", "chance", "ceiling", "by type", "queries", "skipped")
+    lines = ["{:<12} {:<19} {:<14} {:>6} {:>15} {:>7} {:>8} {:>8} {:>8} {:>8}".format(*head)]
     for name, evaluation in found.items():
         for scope, score in evaluation.scopes.items():
+            by_type = score.macro
             for measure, part in (evaluation.intervals(scope) if score.queries else {}).items():
                 lines.append(
                     f"{name:<12} {SCOPE_NAMES[scope]:<19} {measure:<14} {part.mean:>6.3f} "
                     f"{f'{part.low:.3f} – {part.high:.3f}':>15} {score.chance[measure]:>7.3f} "
-                    f"{score.ceiling[measure]:>8.3f} {score.queries:>8}"
+                    f"{score.ceiling[measure]:>8.3f} {by_type[measure]:>8.3f} {score.queries:>8} {score.skipped:>8}"
                 )
+            if not score.queries:
+                lines.append(f"{name:<12} {SCOPE_NAMES[scope]:<19} no query has anything relevant to find here")
     for scope in next(iter(found.values())).scopes:
         for first, other, gains in differences(found, scope):
             for measure, gain in gains.items():

@@ -203,9 +203,16 @@ def test_evaluate_writes_a_report_that_needs_nothing_beside_it(demonstration: Pa
     assert "Worst queries" in page
     lesions = json.loads((demonstration / "demo" / "cases.json").read_text())
     assert not any(case["patient_id"] in page for case in lesions)
-    refused = run_cli("evaluate", "--encoder", "untrained", "--scope", "near", data=demonstration)
-    assert refused.returncode == 2
-    assert "choose one of all, same, cross" in refused.stderr
+    assert "skipped" in done.stdout.splitlines()[0]
+    nowhere = str(tmp_path / "missing" / "report.html")
+    for arguments, words in (
+        (["--scope", "near"], "choose one of all, same, cross"),
+        (["--html", nowhere], "a folder that exists"),
+    ):
+        refused = run_cli("evaluate", "--encoder", "untrained", *arguments, data=demonstration)
+        assert refused.returncode == 2
+        assert words in refused.stderr
+        assert refused.stdout == ""
 
 
 def test_finetune_writes_an_encoder(demonstration: Path, tmp_path: Path) -> None:

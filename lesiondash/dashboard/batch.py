@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lesiondash.dashboard.store import Scan, Store
+from lesiondash.errors import SearchError
 from lesiondash.images.crops import crop_slices, searchable_hu
 from lesiondash.records import Box, SearchScope
 
@@ -43,7 +44,7 @@ def search_boxes(
     """Return a row, with the names of COLUMNS, for each box and lesion found, in the order asked for.
 
     A box that lies on a lesion of the collection does not find it. progress is called with (done, total); where stop()
-    turns true, what was answered so far is returned. Raises `SearchError` as `Index.search`.
+    turns true, what was answered so far is returned. Raises `SearchError` as `Index.search`, with the box's number.
     """
     rows: list[dict[str, Any]] = []
     for start in range(0, len(asked), AT_ONCE):
@@ -56,7 +57,11 @@ def search_boxes(
                 "slice": item.slice_number,
                 "label": item.label,
             }
-            rows += [{**named, **hit} for hit in _found(store, item, vector, top, scope)]
+            try:
+                rows += [{**named, **hit} for hit in _found(store, item, vector, top, scope)]
+            except SearchError as error:
+                where = f"Box {number} of {len(asked)}, slice {item.slice_number}: " if len(asked) > 1 else ""
+                raise SearchError(f"{where}{error}") from error
         progress(min(start + AT_ONCE, len(asked)), len(asked))
         if stop():
             break

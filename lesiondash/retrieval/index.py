@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lesiondash.errors import SearchError
 from lesiondash.records import SCOPES, Hit, SearchScope
-from lesiondash.retrieval.table import LesionTable, Rows, Where
+from lesiondash.retrieval.table import LesionTable, Rows, Where, check_names, checked_rows
 from lesiondash.retrieval.vectors import exact_cosines, float32_slack, unit_queries, unit_query, unit_rows
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Index:
     def hits(self, rows: Rows, vector: npt.ArrayLike) -> list[Hit]:
         """Return rows, in their order, as what a search for a vector (d,) would say of them."""
         state = self._state
-        query = unit_query(vector, state.vectors.shape[1])
+        query, rows = unit_query(vector, state.vectors.shape[1]), checked_rows(rows, len(state.vectors))
         return _hits(state.table, rows, exact_cosines(state.vectors[rows], query))
 
     def search_many(
@@ -138,6 +138,7 @@ class Index:
         state = self._state
         k = check_k(k, len(state.vectors))
         queries = unit_queries(vectors, state.vectors.shape[1])
+        allowed = None if allowed is None else np.asarray(allowed)
         if allowed is not None and (allowed.shape != (len(queries), len(state.vectors)) or allowed.dtype != bool):
             raise SearchError(f"allowed has shape {allowed.shape}; give booleans, one for each query and row.")
         return search_many(state.vectors, state.table.id_order, queries, k, allowed)
@@ -163,7 +164,7 @@ class Index:
         """Put lesions below the others; arguments, and errors, as of the index itself. All of them, or none."""
         state, new = self._state, unit_rows(vectors)
         check_encoder(state.encoder, encoder)
-        if len(state.vectors) and new.shape[1] != state.vectors.shape[1]:
+        if new.shape[1] != state.vectors.shape[1]:
             raise SearchError(f"The new vectors have {new.shape[1]} numbers, those of the index {self.dimension}.")
         added = _checked(new, LesionTable.of(lesions), state.encoder)
         codes = state.codes.followed_by(new) if "codes" in state.__dict__ else None
@@ -189,6 +190,8 @@ class Index:
             raise SearchError(
                 f"There are {len(rows)} lesions of {self.dimension} numbers; the vectors are {new.shape}."
             )
+        if len(set(rows)) < len(rows):
+            raise SearchError("A lesion_id occurs twice; give each lesion one new vector.")
         changed = state.vectors.copy()
         changed[rows] = new
         self._state = IndexRows(_sealed(changed), state.table, state.encoder)
@@ -322,9 +325,10 @@ def _known_row(state: IndexRows, lesion_id: str) -> int:
 
 
 def as_ids(ids: Collection[str]) -> Collection[str]:
-    """Return the ids; raises `SearchError` for a text, which is a collection of letters."""
-    if isinstance(ids, str):
-        raise SearchError(f"The ids are the text {ids!r}; give a list of lesion ids.")
+    """Return the ids; raises `SearchError` for what is no collection of texts, such as one text alone."""
+    if ids is None:
+        raise SearchError("The ids are None; give a list of lesion ids, which may be empty.")
+    check_names("ids", ids)
     return ids
 
 

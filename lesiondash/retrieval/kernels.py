@@ -1,4 +1,4 @@
-"""The passes over a whole index, compiled by numba: integer products of 8-bit codes, and the best of many scores.
+"""The passes over a whole index, compiled by numba: products of 8-bit codes, the best of many scores, names found.
 
 The product of int8 with int16, summed in int32, becomes the processor's own multiply-and-add of 32 pairs; a pass is
 then as fast as memory is read, and reads a quarter of what float32 vectors take.
@@ -13,7 +13,9 @@ import numpy as np
 from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
-f4, i4 = np.float32, np.int32
+f4, i4, u8 = np.float32, np.int32, np.uint64
+AHEAD = 256
+ALL_ONES = np.uint64(2**64 - 1)
 
 
 def _kernel(function: F) -> F:
@@ -55,3 +57,78 @@ def best_of(scores: Any, values: Any, places: Any) -> None:
                     j -= 1
                 values[line, j] = score
                 places[line, j] = i
+
+
+@_kernel
+def pack_names(text: Any, packed: Any) -> None:
+    """Copy names, a zero byte after each, to a line each, eight bytes a word: (bytes,) to (n, words) uint64 of zeros.
+
+    A name longer than a line makes its last word all ones, bytes that UTF-8 has not.
+    """
+    line, word, bits, value = 0, 0, u8(0), u8(0)
+    words = packed.shape[1]
+    for i in range(text.size):
+        if text[i] == 0:
+            if word < words:
+                packed[line, word] = value
+            elif value != 0 or word > words:
+                packed[line, words - 1] = ALL_ONES
+            line, word, bits, value = line + 1, 0, u8(0), u8(0)
+            continue
+        value |= u8(text[i]) << bits
+        bits += u8(8)
+        if bits == 64:
+            if word < words:
+                packed[line, word] = value
+            word, bits, value = word + 1, u8(0), u8(0)
+
+
+@_kernel
+def _place_of(names: Any, line: Any, places: Any) -> Any:
+    """Return where the number of the name in a line is looked for first; the places are a power of two."""
+    value = u8(0)
+    for word in range(names.shape[1]):
+        value = (value ^ names[line, word]) * u8(0x9E3779B97F4A7C15)
+        value ^= value >> u8(29)
+    value *= u8(0xBF58476D1CE4E5B9)
+    return (value ^ (value >> u8(32))) & u8(places.shape[0] - 1)
+
+
+@_kernel
+def _is(names: Any, line: Any, places: Any, at: Any) -> bool:
+    same = True
+    for word in range(names.shape[1]):
+        same &= places[at, 1 + word] == names[line, word]
+    return same
+
+
+@_kernel
+def fill_places(names: Any, places: Any) -> None:
+    """Put names (n, words) into a table (m, 1 + words) of zeros, m > n a power of two, each at the next free place."""
+    last = u8(places.shape[0] - 1)
+    for line in range(names.shape[0]):
+        at = _place_of(names, line, places)
+        while places[at, 0] != 0:
+            at = (at + u8(1)) & last
+        places[at, 0] = line + 1
+        places[at, 1:] = names[line]
+
+
+@_kernel
+def find_places(names: Any, places: Any, found: Any) -> None:
+    """Write the number of each name (n, words) in a table as `fill_places` makes it, −1 where it is not there."""
+    last = u8(places.shape[0] - 1)
+    first, numbers = np.empty(AHEAD, np.uint64), np.empty(AHEAD, np.uint64)
+    for start in range(0, names.shape[0], AHEAD):
+        count = min(AHEAD, names.shape[0] - start)
+        # Memory is asked for many names before the first is looked at: it then answers in parallel.
+        for i in range(count):
+            first[i] = _place_of(names, start + i, places)
+        for i in range(count):
+            numbers[i] = places[first[i], 0]
+        for i in range(count):
+            at, number = first[i], numbers[i]
+            while number != 0 and not _is(names, start + i, places, at):
+                at = (at + u8(1)) & last
+                number = places[at, 0]
+            found[start + i] = np.int64(number) - 1

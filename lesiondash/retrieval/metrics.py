@@ -17,7 +17,8 @@ Relevance = Sequence[int] | Sequence[bool] | npt.NDArray[Any]
 def precision_at(relevant: Relevance, k: int) -> float:
     """Return P@k in its strict form, hits among the first k divided by k, also where the list is shorter.
 
-    relevant: 0 or 1 by rank, best first. Raises `SearchError` for k < 1 or other values, as all functions here do.
+    relevant: 0 or 1 by rank, best first: a list, an array, a tensor. Raises `SearchError` for other values, and for a k
+    that is no whole number from 1, as all functions here do. An empty list scores 0.
 
     >>> precision_at([1, 0, 1], 10)
     0.2
@@ -33,11 +34,8 @@ def ap_min(relevant: Relevance, k: int, total_relevant: int | None = None) -> fl
     >>> ap_min([1, 0, 1], 10)  # (1 + 2/3) / 2
     0.8333333333333333
     """
-    _first(relevant, k)
-    count = int(np.sum(np.asarray(relevant))) if total_relevant is None else total_relevant
-    if count < int(np.sum(np.asarray(relevant))):
-        raise SearchError(f"total_relevant is {count}, less than the relevant items in the list itself.")
-    return _summed_precision(relevant, k) / min(k, count) if count else 0.0
+    count, summed = _total(relevant, total_relevant), _summed_precision(relevant, k)
+    return summed / min(k, count) if count else 0.0
 
 
 def ap_hit(relevant: Relevance, k: int) -> float:
@@ -47,7 +45,8 @@ def ap_hit(relevant: Relevance, k: int) -> float:
 
 def mean_precision(relevant: Relevance, k: int) -> float:
     """Return mP@k, the mean of P@i over i = 1 … k; ranks beyond the end of the list count as misses."""
-    hits = np.cumsum(np.pad(_first(relevant, k), (0, max(0, k - len(relevant)))))
+    flags = _first(relevant, k)
+    hits = np.cumsum(np.pad(flags, (0, k - len(flags))))
     return float(np.mean(hits / np.arange(1, k + 1)))
 
 
@@ -60,12 +59,12 @@ def precision_available(relevant: Relevance, k: int) -> float:
 def map_at_r(relevant: Relevance, total_relevant: int | None = None) -> float:
     """Return MAP@R = Σ_{i ≤ R} rel_i P@i / R, with R all relevant candidates; 0 where R is 0.
 
-    `relevant` must reach to rank R. Source: Musgrave et al. 2020, section 3.2.
+    `relevant` must reach to rank R; ranks beyond its end count as misses. Source: Musgrave et al. 2020, section 3.2.
 
     >>> map_at_r([1, 0, 1])
     0.5
     """
-    count = int(np.sum(np.asarray(relevant))) if total_relevant is None else total_relevant
+    count = _total(relevant, total_relevant)
     return _summed_precision(relevant, count) / count if count else 0.0
 
 
@@ -136,11 +135,13 @@ def ap_hit_ceiling(candidates: int, relevant: int, k: int) -> float:
 
 def mean_precision_chance(candidates: int, relevant: int, k: int) -> float:
     """Return the expectation of mP@k when the candidates are ranked at random: the mean of that of P@1 … P@k."""
+    _check_counts(candidates, relevant, k)
     return sum(precision_chance(candidates, relevant, i) for i in range(1, k + 1)) / k
 
 
 def mean_precision_ceiling(candidates: int, relevant: int, k: int) -> float:
     """Return mP@k of a perfect ranking: the mean of min(i, R) / i over i = 1 … k."""
+    _check_counts(candidates, relevant, k)
     return sum(precision_ceiling(candidates, relevant, i) for i in range(1, k + 1)) / k
 
 
@@ -164,12 +165,30 @@ def hubness(nearest: npt.NDArray[np.integer[Any]], count: int) -> float:
 
 def _first(relevant: Relevance, k: int) -> npt.NDArray[np.float64]:
     """Return the first k entries as floats, checked."""
-    if k < 1:
-        raise SearchError(f"k is {k}; give a rank from 1.")
-    flags = np.asarray(relevant, dtype=np.float64)
-    if flags.ndim != 1 or not np.isin(flags, (0.0, 1.0)).all():
+    _check_rank(k)
+    return _flags(relevant)[:k]
+
+
+def _flags(relevant: Relevance) -> npt.NDArray[np.float64]:
+    """Return a ranked list as zeros and ones."""
+    try:
+        given = np.asarray(relevant)
+        flags = given.astype(np.float64) if given.dtype.kind in "biufO" else np.empty((0, 0))
+    except (TypeError, ValueError, RuntimeError):  # a tensor that still learns raises the last
+        flags = np.empty((0, 0))
+    if flags.ndim != 1 or not ((flags == 0) | (flags == 1)).all():
         raise SearchError("A ranked list must hold 0 or 1 for each rank, best first.")
-    return flags[:k]
+    return flags
+
+
+def _total(relevant: Relevance, told: int | None) -> int:
+    """Return R, as it was told or by the list."""
+    inside = int(_flags(relevant).sum())
+    if told is None:
+        return inside
+    if not isinstance(told, int | np.integer) or told < inside:
+        raise SearchError(f"total_relevant is {told}, less than the relevant items in the list itself, or no number.")
+    return int(told)
 
 
 def _summed_precision(relevant: Relevance, k: int) -> float:
@@ -186,5 +205,11 @@ def _expected_sum(candidates: int, relevant: int, ranks: int) -> float:
 
 
 def _check_counts(candidates: int, relevant: int, k: int) -> None:
-    if k < 1 or not 0 <= relevant <= candidates:
+    _check_rank(k)
+    if not 0 <= relevant <= candidates:
         raise SearchError(f"{relevant} relevant of {candidates} candidates at k = {k} is not a ranking.")
+
+
+def _check_rank(k: int) -> None:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise SearchError(f"k is {k!r}; give a rank, a whole number from 1.")

@@ -236,6 +236,8 @@ class MilvusIndex:
         return " and ".join(parts)
 
     def _restriction(self, where: Where) -> list[str]:
+        if where.rows is not None:
+            raise SearchError("A Milvus database has no rows; restrict the search by ids.")
         named = {
             "patient_id": where.patients,
             "study_id": where.studies,
@@ -258,7 +260,7 @@ class MilvusIndex:
             if np.isfinite(high):
                 parts.append(f"size_mm <= {float(high)!r}")
         for column, out in (("patient_id", where.not_patients), ("lesion_id", where.not_ids)):
-            if out:
+            if len(out):
                 parts.append(_among(column, out, negated=True))
         return parts
 

@@ -43,8 +43,7 @@ class Galleries:
 
     def allowed(self, scope: EvalScope) -> Pairs:
         """Return what each query may find; raises `SearchError` for an unknown scope."""
-        if scope not in EVAL_SCOPES:
-            raise SearchError(f"The scope is {scope!r}; choose one of {', '.join(EVAL_SCOPES)}.")
+        checked_scopes([scope])
         if scope.startswith("released-code"):
             return self._same_patient.copy() if scope.endswith("same") else np.ones_like(self.duplicates)
         found = ~self.duplicates
@@ -65,6 +64,14 @@ class Galleries:
     def asks(self, scope: EvalScope) -> npt.NDArray[np.bool_]:
         """Return which lesions are queries: all with a type, in "track" all."""
         return np.ones(len(self.lesions), bool) if scope == "track" else self._labelled
+
+
+def checked_scopes(names: Sequence[str]) -> tuple[EvalScope, ...]:
+    """Return scopes by their names, each once; raises `SearchError` for an unknown one."""
+    for name in names:
+        if name not in EVAL_SCOPES:
+            raise SearchError(f"The scope is {name!r}; choose one of {', '.join(EVAL_SCOPES)}.")
+    return tuple(scope for scope in EVAL_SCOPES if scope in names)
 
 
 def near_duplicates(lesions: Sequence[Lesion]) -> Pairs:

@@ -10,6 +10,7 @@ import uuid
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from lesiondash.retrieval.index import IndexRows
 
 FORMAT = 1
-CURRENT = "index.json"
+CURRENT, HEADER = "index.json", "header.json"
 LOCK_S = 60.0
 TRIES = 5
 CHUNK_BYTES = 1 << 24
@@ -58,12 +59,12 @@ def save(state: IndexRows, folder: Path, *, with_codes: bool) -> None:
 def load(folder: Path, *, verify: bool = True) -> IndexRows:
     """Open the state that counts now; raises `SearchError` where there is none, or it is damaged."""
     for attempt in range(TRIES):
-        name = _current(folder)
+        current = _current(folder)
         try:
-            return _read(folder / name, verify)
+            return _read(folder / current[0], current[1], verify)
         except FileNotFoundError as error:
             # Between the two readings another process may have saved: then the pointer has moved on.
-            if _current(folder) == name or attempt == TRIES - 1:
+            if _current(folder) == current or attempt == TRIES - 1:
                 raise SearchError(
                     f"The index {folder.name} lacks {Path(error.filename or '').name}; make it anew."
                 ) from error
@@ -102,13 +103,22 @@ def _write(state: IndexRows, fresh: Path, with_codes: bool) -> None:
         "codes": with_codes,
         "files": files,
     }
-    _write_text(fresh / "header.json", json.dumps(header, indent=1))
+    _write_text(fresh / HEADER, json.dumps(header, indent=1))
 
 
-def _read(place: Path, verify: bool) -> IndexRows:
+def _read(place: Path, header_checksum: int | None, verify: bool) -> IndexRows:
+    # The header holds the checksums of the other files, what points to it holds its own.
+    if header_checksum is not None and checksum(place / HEADER) != header_checksum:
+        raise SearchError(f"The index is damaged: {HEADER} is not what was saved. Make it anew.")
+    try:
+        return _opened(place, _json(place / HEADER), verify)
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise SearchError("The index is damaged: its files do not go together. Make it anew.") from error
+
+
+def _opened(place: Path, header: dict[str, Any], verify: bool) -> IndexRows:
     from lesiondash.retrieval.index import IndexRows
 
-    header = _json(place / "header.json", dict)
     if header.get("format") != FORMAT:
         raise SearchError(
             f"The index is of format {header.get('format')!r}, this program reads {FORMAT}; make it anew."
@@ -118,7 +128,7 @@ def _read(place: Path, verify: bool) -> IndexRows:
             raise SearchError(f"The index is damaged: {name} is not what was saved. Make it anew.")
     rows, dimension = header["rows"], header["dimension"]
     vectors = _array(place / "vectors.npy", np.float32, (rows, dimension))
-    texts = _json(place / "names.json", dict)
+    texts = _json(place / "names.json")
     columns: dict[str, Column] = {}
     for number, name in enumerate(header["columns"]):
         path = place / f"column-{number}.npy"
@@ -146,9 +156,9 @@ def _array(path: Path, dtype: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     return np.asarray(array) if dtype is None else array
 
 
-def _json(path: Path, kind: type[dict[str, Any]]) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, Any]:
     found = _or_damaged(path, lambda: json.loads(path.read_text(encoding="utf-8")))
-    if not isinstance(found, kind):
+    if not isinstance(found, dict):
         raise SearchError(f"The index is damaged: {path.name} is not what was saved. Make it anew.")
     return found
 
@@ -158,25 +168,27 @@ def _or_damaged(path: Path, read: Callable[[], Any]) -> Any:
         return read()
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, RecursionError, SyntaxError, TokenError) as error:
         raise SearchError(f"The index is damaged: {path.name} cannot be read. Make it anew.") from error
 
 
-def _current(folder: Path) -> str:
+def _current(folder: Path) -> tuple[str, int | None]:
+    """Return which state counts, and the checksum of its header; None where an older program wrote none."""
     try:
-        found = _json(folder / CURRENT, dict)
+        found = _json(folder / CURRENT)
     except FileNotFoundError as error:
         raise SearchError(f"There is no index in {folder.name}; save one there first.") from error
-    name = found.get("state")
-    if not isinstance(name, str) or Path(name).name != name or not name.startswith("state-"):
+    name, header = found.get("state"), found.get("header")
+    sound = isinstance(name, str) and Path(name).name == name and name.startswith("state-")
+    if not sound or found.keys() - {"state", "header"} or not isinstance(header, int | None):
         raise SearchError(f"The index is damaged: {CURRENT} names no state. Make it anew.")
-    return name
+    return str(name), header
 
 
 def _point(folder: Path, fresh: Path) -> None:
     part = folder / f".{CURRENT}.{fresh.name}"
     try:
-        _write_text(part, json.dumps({"state": fresh.name}))
+        _write_text(part, json.dumps({"state": fresh.name, "header": checksum(fresh / HEADER)}))
         os.replace(part, folder / CURRENT)
     finally:
         part.unlink(missing_ok=True)

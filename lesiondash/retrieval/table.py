@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -16,17 +15,23 @@ from lesiondash.errors import SearchError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lesiondash.retrieval.lookup import Lookup
+
 REQUIRED = ("lesion_id", "patient_id", "type")
+MANY = 2000
+"""So many names of a column are looked up all at once; fewer, one by one in a dictionary."""
 Rows = npt.NDArray[np.intp]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Where:
     """What a search is restricted to; everything that is given has to hold, None allows all.
 
     patients, studies, types, splits, ids: the lesions allowed, by the columns patient_id, study_id, type, split and
     lesion_id; names that the index does not know match nothing. not_patients, not_ids: lesions left out. size_mm:
-    (smallest, largest), both ends included, of the column size_mm.
+    (smallest, largest), both ends included, of the column size_mm. rows: lesions allowed by their row, whole numbers,
+    or a boolean for each row of the index. A large list of ids is quickest as an array of texts, and costs nothing the
+    second time where it is the same tuple or frozenset. Raises `SearchError` for anything else.
 
     >>> Where(types=["lung", "liver"], size_mm=(5, 30)).size_mm
     (5, 30)
@@ -40,14 +45,19 @@ class Where:
     not_patients: Collection[str] = ()
     not_ids: Collection[str] = ()
     size_mm: tuple[float, float] | None = None
+    rows: npt.ArrayLike | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if isinstance(getattr(self, field.name), str):
-                raise SearchError(f"{field.name} is the text {getattr(self, field.name)!r}; give a list of names.")
+            if field.name not in ("size_mm", "rows"):
+                check_names(field.name, getattr(self, field.name))
         if self.size_mm is not None:
-            low, high = self.size_mm
-            if not (0 <= low <= high and not math.isnan(high)):
+            try:
+                low, high = (float(limit) for limit in self.size_mm)
+                valid = 0 <= low <= high
+            except (TypeError, ValueError):
+                valid = False
+            if not valid:
                 raise SearchError(f"size_mm is {self.size_mm}; give the smallest size and a larger one, in mm.")
 
 
@@ -73,12 +83,33 @@ class Names:
         """The number of each text."""
         return {value: code for code, value in enumerate(self.values)}
 
+    @cached_property
+    def _lookup(self) -> Lookup | None:
+        from lesiondash.retrieval.lookup import Lookup
+
+        return Lookup.of(self.values)
+
+    def codes_of(self, wanted: Collection[str]) -> npt.NDArray[np.int64]:
+        """Return the numbers of those of some texts that are known, in their order."""
+        if len(wanted) < MANY or len(self.values) < MANY:
+            return np.array([code for code in map(self.code_of.get, wanted) if code is not None], np.int64)
+        before = self.__dict__.get("_asked_last")
+        if before is not None and before[0] is wanted:
+            return np.asarray(before[1])
+        codes = self._lookup.find(wanted) if self._lookup is not None else None
+        if codes is None:
+            codes = np.array([self.code_of.get(text, -1) for text in wanted], np.int64)
+        codes = codes[codes >= 0]
+        if isinstance(wanted, tuple | frozenset):  # nobody can change these, so the same one has the same answer
+            self.__dict__["_asked_last"] = (wanted, codes)
+        return codes
+
     def among(self, wanted: Collection[str]) -> npt.NDArray[np.bool_]:
         """Return whether each row is one of some texts, (n,)."""
         if len(wanted) == 1:
             return np.asarray(self.codes == self.code_of.get(next(iter(wanted)), -1))
         allowed = np.zeros(len(self.values), bool)
-        allowed[[code for code in map(self.code_of.get, wanted) if code is not None]] = True
+        allowed[self.codes_of(wanted)] = True
         return np.asarray(allowed[self.codes])
 
     def texts(self) -> list[str]:
@@ -110,6 +141,8 @@ class LesionTable:
     @classmethod
     def of(cls, lesions: pd.DataFrame | Mapping[str, Sequence[Any]]) -> LesionTable:
         """Take a table of pandas, or lists by the name of their column."""
+        if not hasattr(lesions, "items"):
+            raise SearchError(f"The lesions are a {type(lesions).__name__}; give a table, or lists by their column.")
         return cls({str(name): _column(str(name), values) for name, values in lesions.items()})
 
     def __len__(self) -> int:
@@ -143,18 +176,18 @@ class LesionTable:
 
     def row_of(self, lesion_id: str) -> int | None:
         """Return a lesion's row, None for an unknown one."""
-        code = self.ids.code_of.get(lesion_id)
+        code = self.ids.code_of.get(lesion_id) if isinstance(lesion_id, str) else None
         return None if code is None else int(self._row_of_code[code])
 
     def rows_of(self, ids: Collection[str]) -> Rows:
         """Return the rows of those of the ids that are known, in their order."""
-        known = self.ids.code_of
-        codes = np.array([code for code in map(known.get, ids) if code is not None], dtype=np.intp)
-        return np.asarray(self._row_of_code[codes])
+        return np.asarray(self._row_of_code[self.ids.codes_of(ids)])
 
     def select(self, where: Where | None = None) -> npt.NDArray[np.bool_]:
         """Return which rows a restriction allows, (n,); raises `SearchError` for a column that is not there."""
-        where = where or Where()
+        where = Where() if where is None else where
+        if not isinstance(where, Where):
+            raise SearchError(f"where is a {type(where).__name__}; give a Where, such as Where(types=['lung']).")
         keep = np.ones(len(self), bool)
         for name, column in _NAMED.items():
             wanted = getattr(where, name)
@@ -165,13 +198,17 @@ class LesionTable:
             if not isinstance(sizes, np.ndarray):
                 raise SearchError("This index does not know the sizes of its lesions; make it anew with size_mm.")
             keep &= (sizes >= where.size_mm[0]) & (sizes <= where.size_mm[1])
-        if where.ids is not None:
-            chosen = np.zeros(len(self), bool)
-            chosen[self.rows_of(where.ids)] = True
-            keep &= chosen
-        if where.not_patients:
+        for chosen in (
+            None if where.ids is None else self.rows_of(where.ids),
+            None if where.rows is None else checked_rows(where.rows, len(self)),
+        ):
+            if chosen is not None:
+                allowed = np.zeros(len(self), bool)
+                allowed[chosen] = True
+                keep &= allowed
+        if len(where.not_patients):
             keep &= ~self.names("patient_id").among(where.not_patients)
-        if where.not_ids:
+        if len(where.not_ids):
             keep[self.rows_of(where.not_ids)] = False
         return keep
 
@@ -211,6 +248,33 @@ class LesionTable:
         }
 
 
+def check_names(field: str, names: Any) -> None:
+    """Raise `SearchError` for what is no collection of texts; of a long one the first is looked at."""
+    if names is None:
+        return
+    if isinstance(names, str | bytes):
+        raise SearchError(f"{field} is the text {names!r}; give a list of names.")
+    if not isinstance(names, Collection) or (isinstance(names, np.ndarray) and names.ndim != 1):
+        raise SearchError(f"{field} is {type(names).__name__}, no list of names; give a list, tuple, set or array.")
+    first = next(iter(names), "")
+    if not isinstance(first, str):
+        raise SearchError(f"{field} holds {first!r}, which is no text; give names as the index has them.")
+
+
+def checked_rows(rows: npt.ArrayLike, count: int) -> npt.NDArray[Any]:
+    """Return row numbers or booleans as an array; raises `SearchError` for those that an index so long has not."""
+    chosen = np.asarray(rows)
+    if not chosen.size and chosen.ndim == 1:
+        return np.empty(0, np.intp)
+    if chosen.dtype == bool and chosen.shape == (count,):
+        return chosen
+    if chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer):
+        raise SearchError(f"rows are {chosen.dtype} {chosen.shape}; give row numbers, or {count} booleans.")
+    if chosen.min() < 0 or chosen.max() >= count:
+        raise SearchError(f"rows reach from {chosen.min()} to {chosen.max()}; the index has rows 0 to {count - 1}.")
+    return chosen
+
+
 def _numbers(column: Column) -> npt.NDArray[Any]:
     return column.codes if isinstance(column, Names) else column
 
@@ -219,7 +283,10 @@ def _column(name: str, values: Iterable[Any]) -> Column:
     """Tell a column of numbers from one of texts; raises `SearchError` for one of other things."""
     listed = list(values)
     if name not in REQUIRED and listed and all(isinstance(value, int | float | np.number) for value in listed):
-        return np.asarray(listed)
+        numbers = np.asarray(listed)
+        if numbers.dtype == object:
+            raise SearchError(f"The column {name!r} holds numbers beyond 64 bits; keep them as texts.")
+        return numbers
     if not all(isinstance(value, str) for value in listed):
         raise SearchError(f"The column {name!r} holds things that are neither texts nor numbers.")
     return Names.of(listed)

@@ -56,8 +56,8 @@ def unit_queries(vectors: npt.ArrayLike, dimension: int) -> npt.NDArray[np.float
 def unit_query(vector: npt.ArrayLike, dimension: int) -> npt.NDArray[np.float64]:
     """Return one vector (d,) as float64 of unit norm; raises `SearchError` for another shape, zero, NaN or infinity."""
     try:
-        query = np.asarray(vector, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        query = _real(vector).astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise SearchError("The query is not a vector of numbers.") from error
     if query.shape != (dimension,):
         raise SearchError(
@@ -69,13 +69,21 @@ def unit_query(vector: npt.ArrayLike, dimension: int) -> npt.NDArray[np.float64]
 
 def _table(vectors: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
     try:
-        rows = np.asarray(vectors)
+        rows = _real(vectors)
         rows = rows if rows.dtype == np.float32 else rows.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise SearchError("The vectors are not a table of numbers (n, d).") from error
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise SearchError(f"The vectors have shape {rows.shape}; give a table (n, d).")
     return rows
+
+
+def _real(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return an array of real numbers; raises what numpy, or a tensor that still learns, raises where it is none."""
+    array = np.asarray(values)
+    if np.iscomplexobj(array):
+        raise TypeError("complex numbers have no order")
+    return array
 
 
 def _unit(rows: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from lesiondash.records import Annotation
+from lesiondash.errors import SearchError
+from lesiondash.records import Annotation, Box
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,16 @@ def test_a_list_is_searched_for_and_saved(page: Any, many: Any) -> None:
     assert table[0]["label"] == "mine"
     assert [row["rank"] for row in table[:9]] == [str(rank) for rank in range(1, 10)]
     assert [row["lesion_id"] for row in json.loads(many.export("json"))] == [row["lesion_id"] for row in table]
+
+
+def test_a_box_that_cannot_be_answered_is_named(page: Any, many: Any) -> None:
+    from lesiondash.dashboard import batch
+
+    asked = batch.Asked(page.store.scans[page.state.focus.series_uid], 2, Box(200, 200, 240, 240))
+    with pytest.raises(SearchError, match=r"Box 1 of 2, slice 2: k is 0"):
+        batch.search_boxes(page.store, [asked, asked], 0, "all")
+    with pytest.raises(SearchError, match=r"^k is 99999"):
+        batch.search_boxes(page.store, [asked], 99_999, "all")
 
 
 @pytest.mark.parametrize(

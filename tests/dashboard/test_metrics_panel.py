@@ -38,7 +38,21 @@ def test_scores_are_those_of_the_evaluation(panel: MetricsPanel) -> None:
             assert row["low"] <= row["score"] <= row["high"]
             if shown["name"] in score:
                 assert row["score"] == pytest.approx(score[shown["name"]].scores[row["measure"]])
+                assert row["by_type"] == pytest.approx(score[shown["name"]].macro[row["measure"]])
     assert "guards hold" in panel.widget.notes[0]
+    tables = {table["title"]: table for table in panel.widget.tables}
+    by_type = {row[0]: float(row[3]) for row in tables["By type, other patients"]["rows"]}
+    parts = score["cross"].per_type
+    assert by_type == {kind: pytest.approx(part.scores["P@10"], abs=6e-4) for kind, part in parts.items()}
+    for row in tables["What comes back among the first ten, other patients"]["rows"]:
+        assert sum(map(float, row[1:])) == pytest.approx(1, abs=0.05)
+    told = tables["Types told apart"]
+    assert told["head"] == ["", "linear probe", "20 nearest"]
+    assert told["rows"][0][0] == "accuracy"
+    assert all(0.5 < float(accuracy) < 0.95 for accuracy in told["rows"][0][1:])
+    names = [row[0] for row in tables["Without labels"]["rows"]]
+    assert names == ["alignment", "uniformity", "RankMe", "hubness"]
+    assert all(len(row) == len(table["head"]) for table in tables.values() for row in table["rows"])
 
 
 def test_nothing_to_measure_is_said(panel: MetricsPanel, monkeypatch: pytest.MonkeyPatch) -> None:

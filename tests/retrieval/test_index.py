@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lesiondash.errors import SearchError
 from lesiondash.retrieval.index import Index
@@ -139,6 +140,13 @@ def test_equals_float64_brute_force(seed: int) -> None:
         ({"vector": [1, 0], "query_id": "L9"}, "'L9'"),
         ({"vector": [1, 0], "query_id": "L0", "patient_id": "b"}, "another patient"),
         ({"vector": [1, 0], "exclude": "L0"}, "list"),
+        ({"vector": [1, 0], "exclude": None}, "may be empty"),
+        ({"vector": [1, 0], "where": {"types": ["lung"]}}, "give a Where"),
+        ({"vector": [1, 0], "query_id": ["L0"]}, "not in this index"),
+        ({"vector": [1, 0], "k": True}, "k is True"),
+        ({"vector": [1, 0], "k": -3}, "k is -3"),
+        ({"vector": [1 + 1j, 0]}, "numbers"),
+        ({"vector": torch.ones(2, requires_grad=True)}, "numbers"),
     ],
 )
 def test_refuses_queries_it_cannot_answer(index: Index, arguments: dict[str, Any], words: str) -> None:
@@ -161,6 +169,33 @@ def test_refuses_broken_collections(vectors: Any, change: dict[str, Any], words:
     table = {**_table(["a", "b"]), **change}
     with pytest.raises(SearchError, match=words):
         Index(vectors, {name: column for name, column in table.items() if column is not None})
+
+
+def test_vectors_of_any_type_and_layout_are_taken() -> None:
+    plain = _circle(DEGREES)
+    expected = _ids(Index(plain, _table(["a"] * 6)).search(plain[2]))
+    for vectors in (plain.astype(np.float16), np.asfortranarray(plain), plain[::-1][::-1], torch.from_numpy(plain)):
+        index = Index(vectors, _table(["a"] * 6))
+        for query in (plain[2].astype(np.float16), np.repeat(plain[2], 2)[::2], torch.from_numpy(plain[2])):
+            assert _ids(index.search(query)) == expected
+
+
+def test_what_does_not_fit_leaves_the_index_as_it_was(index: Index) -> None:
+    index.remove(index.lesions["lesion_id"])
+    with pytest.raises(SearchError, match="index is empty"):
+        index.search([1, 0])
+    with pytest.raises(SearchError, match="3 numbers, those of the index 2"):
+        index.add(np.ones((1, 3)), _table(["a"]))
+    index.add(_circle([0, 5]), _table(["a", "b"]))
+    with pytest.raises(SearchError, match="occurs twice"):
+        index.update(_circle([1, 2]), ["L0", "L0"])
+    with pytest.raises(SearchError, match="beyond 64 bits"):
+        Index([[1, 0]], {**_table(["a"]), "number": [2**70]})
+    with pytest.raises(SearchError, match="give a table"):
+        Index([[1, 0]], [1])  # type: ignore[arg-type]
+    with pytest.raises(SearchError, match="rows 0 to 1"):
+        index.hits(np.array([2]), [1, 0])
+    assert _ids(index.search([1, 0])) == ["L0", "L1"]
 
 
 def test_other_columns_are_kept(index: Index) -> None:

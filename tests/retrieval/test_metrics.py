@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lesiondash.errors import SearchError
 from lesiondash.retrieval.metrics import (
@@ -100,10 +102,45 @@ def test_all_relevant_is_certain_and_none_is_zero() -> None:
     assert precision_chance(5, 5, 10) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("call", [lambda: precision_at([1], 0), lambda: ap_min([1, 2], 1), lambda: ap_hit([[1]], 1)])
-def test_refuses_what_is_no_ranking(call) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(SearchError):
-        call()
+SCORES = [precision_at, precision_available, ap_min, ap_hit, mean_precision, lambda ranked, k: map_at_r(ranked)]
+
+
+@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize(
+    "ranked", [[1, 2], [1, 0, 7], [-1], [0.5], [np.nan], [[1]], 1, None, "101", ["1", "0"], {0, 1}, [1j], [[1], [1, 0]]]
+)
+def test_refuses_what_is_no_ranking(score: Any, ranked: Any) -> None:
+    with pytest.raises(SearchError, match="0 or 1"):
+        score(ranked, 2)
+
+
+@pytest.mark.parametrize("score", SCORES[:-1])
+@pytest.mark.parametrize("k", [0, -1, 1.5, 2.0, True, None, "3"])
+def test_refuses_what_is_no_rank(score: Any, k: Any) -> None:
+    with pytest.raises(SearchError, match="k is"):
+        score([1, 0], k)
+    for function in (precision_chance, mean_precision_chance, mean_precision_ceiling, ap_hit_chance):
+        with pytest.raises(SearchError, match="k is"):
+            function(5, 2, k)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_takes_a_ranking_in_any_form(score: Any) -> None:
+    ranked = [1, 0, 1, 0]
+    expected = score(ranked, np.int64(3))
+    flags = np.array(ranked, bool)
+    for form in (
+        tuple(ranked),
+        flags,
+        flags.tolist(),
+        flags.astype(np.uint8),
+        torch.tensor(ranked),
+        torch.tensor(flags),
+    ):
+        assert score(form, 3) == expected
+    assert score([], 3) == score([0, 0], 3) == score(np.zeros(0), 9) == 0
+    assert score([1] * 300, 300) == pytest.approx(1)
+    assert score(np.ones(300, np.uint8), 300) == pytest.approx(1)  # 300 is more than a uint8 counts to
 
 
 def test_refuses_impossible_counts() -> None:
@@ -111,6 +148,8 @@ def test_refuses_impossible_counts() -> None:
         precision_chance(3, 5, 1)
     with pytest.raises(SearchError, match="total_relevant is 1"):
         ap_min([1, 1], 2, total_relevant=1)
+    with pytest.raises(SearchError, match="total_relevant is 1"):
+        map_at_r([1, 1], total_relevant=1)
 
 
 def test_ten_thousand_random_rankings_equal_the_definitions() -> None:
@@ -132,7 +171,6 @@ def test_ten_thousand_random_rankings_equal_the_definitions() -> None:
 
 def test_equal_torchmetrics_where_it_measures_the_same() -> None:
     """Its MAP@k divides by the hits found, which is AP_hit; its precision is the strict one."""
-    import torch
     from torchmetrics.functional.retrieval import retrieval_average_precision, retrieval_precision
 
     rng = np.random.default_rng(6)
@@ -158,7 +196,6 @@ def test_equal_scikit_learns_average_precision_of_a_full_ranking() -> None:
 
 
 def test_map_at_r_equals_pytorch_metric_learnings() -> None:
-    import torch
     from pytorch_metric_learning.distances import CosineSimilarity
     from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
     from pytorch_metric_learning.utils.inference import CustomKNN

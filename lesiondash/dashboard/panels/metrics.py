@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +11,14 @@ from lesiondash.dashboard.state import State, tells_errors
 from lesiondash.dashboard.store import Store
 from lesiondash.dashboard.widgets import Metrics
 from lesiondash.errors import SearchError
-from lesiondash.records import UNLABELLED
-from lesiondash.retrieval.guards import guards
-from lesiondash.retrieval.intervals import interval
-from lesiondash.retrieval.protocol import evaluate
+from lesiondash.images.collection import collect_stacks
+from lesiondash.records import UNLABELLED, Lesion
 from lesiondash.retrieval.scopes import EvalScope
+
+if TYPE_CHECKING:
+    from lesiondash.evaluate import Evaluation
+
+BY_TYPE = ("P@1", "P@10", "AP_min@10")
 
 TITLES: dict[EvalScope, str] = {
     "cross": "other patients",
@@ -64,34 +67,77 @@ class MetricsPanel:
     @tells_errors
     def _run(self, rows: np.ndarray) -> None:
         try:
-            lesions = [self.store.gallery.lesions[row] for row in rows]
-            vectors = self.store.gallery.vectors[rows]
-            scores = evaluate(vectors, lesions, scopes=tuple(TITLES))
-            shown = [self._scope(scope, scores[scope]) for scope in TITLES if scores[scope].queries]
-            # Of the collection alone: what people add to it, of whichever patient, trains nothing.
-            others = [item for item in self.store.collection.lesions if item.split != "test"]
-            held = guards(vectors, lesions, others)
+            found = self._evaluation([self.store.gallery.lesions[row] for row in rows])
+            shown = [_scope(scope, found) for scope in TITLES if found.scopes[scope].queries]
+            held = found.guards
             broken = [f"Do not trust these scores: {g.name} does not hold ({g.found})." for g in held if not g.passed]
             with self.widget.hold_sync():
-                self.widget.scopes = shown
+                self.widget.scopes, self.widget.tables = shown, _tables(found)
                 self.widget.notes = broken or [f"{len(held)} guards hold: {', '.join(g.name for g in held)}."]
-                self.widget.status = f"{len(lesions):,} lesions of {len({i.patient_id for i in lesions}):,} patients"
+                patients = len({lesion.patient_id for lesion in found.lesions})
+                self.widget.status = f"{len(found.lesions):,} lesions of {patients:,} patients"
         finally:
             self.widget.running = False
 
-    def _scope(self, scope: EvalScope, score: Any) -> dict[str, Any]:
-        rows = []
-        for place, measure in enumerate(score.measures):
-            found = interval(score.values[:, place], score.patients)
-            rows.append(
-                {
-                    "measure": measure,
-                    "score": found.mean,
-                    "low": found.low,
-                    "high": found.high,
-                    "chance": score.chance[measure],
-                    "ceiling": score.ceiling[measure],
-                }
-            )
-        note = f"{score.queries:,} queries, {score.skipped:,} with nothing to find."
-        return {"name": scope, "title": TITLES[scope], "rows": rows, "note": note}
+    def _evaluation(self, lesions: list[Lesion]) -> Evaluation:
+        """Evaluate the vectors that the search uses; only the slices beside the lesions' own are embedded for it."""
+        from lesiondash.evaluate import evaluate_vectors, labelled
+
+        store = self.store
+        # Of the collection alone: what people add to it, of whichever patient, trains nothing.
+        others = [item for item in store.collection.lesions if item.split != "test"]
+        vectors, beside = (store.gallery.vectors[self._rows(each)] for each in (lesions, labelled(others)))
+        slices = store.encoder.architecture.slices
+        further = store.encoder.embed(collect_stacks(store.collection, lesions, slices, slice_offset=1))
+        return evaluate_vectors(
+            "encoder", vectors, lesions, others, beside if len(beside) else None, further, scopes=tuple(TITLES)
+        )
+
+    def _rows(self, lesions: list[Lesion]) -> list[int]:
+        return [self.store.row_of[lesion.lesion_id] for lesion in lesions]
+
+
+def _scope(scope: EvalScope, found: Evaluation) -> dict[str, Any]:
+    score, by_type = found.scopes[scope], found.scopes[scope].macro
+    rows = [
+        {
+            "measure": measure,
+            "score": part.mean,
+            "low": part.low,
+            "high": part.high,
+            "chance": score.chance[measure],
+            "ceiling": score.ceiling[measure],
+            "by_type": by_type[measure],
+        }
+        for measure, part in found.intervals(scope).items()
+    ]
+    note = f"{score.queries:,} queries, {score.skipped:,} with nothing to find ({score.coverage:.1%} covered)."
+    return {"name": scope, "title": TITLES[scope], "rows": rows, "note": note}
+
+
+def _tables(found: Evaluation) -> list[dict[str, Any]]:
+    """Return what the report has beside the scores: by type, what comes back, types told apart, without labels."""
+    from lesiondash.report import retrieved_types
+
+    score, tables = found.scopes["cross"], []
+    kinds = sorted({lesion.type for lesion in found.lesions})
+    if score.queries:
+        by_type = [
+            [kind, f"{part.queries:,}", *(f"{part.scores[name]:.3f}" for name in BY_TYPE), f"{part.chance['P@10']:.3f}"]
+            for kind, part in score.per_type.items()
+        ]
+        tables.append(_table("By type, other patients", ["", "queries", *BY_TYPE, "chance of P@10"], by_type))
+        shares = retrieved_types(score, [lesion.type for lesion in found.lesions], kinds)
+        came = [[kind, *(f"{share:.2f}" for share in row)] for kind, row in zip(kinds, shares, strict=True)]
+        tables.append(_table("What comes back among the first ten, other patients", ["asked", *kinds], came))
+    probes = found.classification
+    if probes:
+        told = [[name, *(f"{scores[name]:.3f}" for scores in probes.values())] for name in next(iter(probes.values()))]
+        tables.append(_table("Types told apart", ["", *probes], told))
+    free = [[name, f"{value:.3f}"] for name, value in found.label_free.items()]
+    tables.append(_table("Without labels", ["", "value"], free))
+    return tables
+
+
+def _table(title: str, head: list[str], rows: list[list[str]]) -> dict[str, Any]:
+    return {"title": title, "head": head, "rows": rows}

@@ -13,11 +13,15 @@ HERE = Path(__file__).parent
 
 
 class Metrics(anywidget.AnyWidget):
-    """Asks `act` to measure or to show another scope; scopes: name, title and rows of scores for each."""
+    """Asks `act` to measure or to show another scope; scopes: name, title and rows of scores for each.
+
+    tables: what the report has beside them, each with title, head and rows of text.
+    """
 
     _esm = module(HERE, "metrics")
     _css = HERE / "metrics.css"
     scopes = t.List().tag(sync=True)
+    tables = t.List().tag(sync=True)
     notes = t.List().tag(sync=True)
     running = t.Bool(False).tag(sync=True)
     status = t.Unicode("").tag(sync=True)

@@ -11,10 +11,10 @@ function render({ model, el }) {
   el.classList.add("ld-metrics");
   const measure = element("button", { className: "ld-btn", textContent: "Measure", onclick: () => model.send({ type: "measure" }) });
   const scope = element("select"), status = element("span", { className: "ld-muted" });
-  const holder = element("div"), notes = element("div", { className: "ld-notes" });
+  const holder = element("div"), tables = element("div"), notes = element("div", { className: "ld-notes" });
   scope.setAttribute("aria-label", "scope of the scores");
   status.setAttribute("role", "status");
-  el.append(element("div", { className: "ld-head" }, measure, scope, status), holder, notes);
+  el.append(element("div", { className: "ld-head" }, measure, scope, status), holder, notes, tables);
   scope.onchange = show;
 
   function show() {
@@ -30,10 +30,19 @@ function render({ model, el }) {
         element("td", { textContent: row.score.toFixed(3) }), element("td", { className: "ld-wide" }, line(row)),
         element("td", { className: "ld-muted", textContent: `${row.low.toFixed(3)} – ${row.high.toFixed(3)}` }),
         element("td", { className: "ld-muted", textContent: row.chance.toFixed(3) }),
-        element("td", { className: "ld-muted", textContent: row.ceiling.toFixed(3) })));
+        element("td", { className: "ld-muted", textContent: row.ceiling.toFixed(3) }),
+        element("td", { className: "ld-muted", textContent: row.by_type.toFixed(3) })));
     }
-    const head = element("thead", {}, element("tr", {}, ...["", "score", "", "95 %", "chance", "best"].map((textContent) => element("th", { textContent, scope: "col" }))));
+    const head = element("thead", {}, element("tr", {}, ...["", "score", "", "95 %", "chance", "best", "by type"].map((textContent) => element("th", { textContent, scope: "col" }))));
     holder.replaceChildren(element("table", {}, head, body), element("div", { className: "ld-muted", textContent: chosen.note }));
+  }
+  // What the report has beside the scores; each opens by itself.
+  function showTables() {
+    tables.replaceChildren(...model.get("tables").map(({ title, head, rows }) => {
+      const line = (cells, tag) => element("tr", {}, ...cells.map((textContent) => element(tag, { textContent })));
+      const body = element("tbody", {}, ...rows.map((cells) => line(cells, "td")));
+      return element("details", {}, element("summary", { textContent: title }), element("table", {}, element("thead", {}, line(head, "th")), body));
+    }));
   }
   function fill() {
     const before = scope.value;
@@ -42,8 +51,9 @@ function render({ model, el }) {
     show();
   }
   model.on("change:scopes", fill);
+  model.on("change:tables", showTables);
   model.on("change:notes change:running change:status", show);
-  fill();
+  fill(); showTables();
 }
 
 export default { render };
