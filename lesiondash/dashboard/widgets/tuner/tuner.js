@@ -134,9 +134,20 @@ function render({ model, el }) {
   polarity.onchange = () => { values.polarity = polarity.value; change(); };
   const fit = button("Fit to box", "Suggest scales and γ from the box's size and strength", () => askEstimate());
   const freeze = button("Freeze as A", "Keep this response beside the next ones", () => {
-    frozen = frozen || !last ? null : last;
+    frozen = frozen || !last ? null : { ...last, values: { ...values } };
     compare();
   });
+  // A and the present setting change places, and with them all that follows the filter; the first time, A is made.
+  const flip = () => {
+    if (!frozen) { freeze.click(); return; }
+    const { values: wanted } = frozen;
+    frozen = { ...last, values: { ...values } };
+    Object.assign(values, wanted);
+    change();
+  };
+  const swap = button("Space A ⇄ now", "A and the present setting change places (Space, on the slice or here)", flip);
+  const onSpace = () => { if (last) flip(); };
+  document.addEventListener("lesiondash-ab", onSpace);
   const fade = element("input", { type: "range", min: 0, max: 1, step: 0.05, value: opacity, className: "ld-fade" });
   fade.setAttribute("aria-label", "overlay opacity");
   fade.oninput = () => { opacity = Number(fade.value); showOverlay(); };
@@ -166,7 +177,7 @@ function render({ model, el }) {
   el.append(pictures, strip, why, element("div", { className: "ld-foot" },
     element("label", {}, "Preset ", preset), element("label", {}, "Show ", area), element("label", {}, "Structures ", polarity),
     element("label", {}, "Window ", hu),
-    fit, freeze, element("label", {}, "Overlay ", fade), copy, peak), text, grid,
+    fit, freeze, swap, element("label", {}, "Overlay ", fade), copy, peak), text, grid,
     element("div", { className: "ld-foot" }, apply, job));
 
   function showValues() {
@@ -191,6 +202,7 @@ function render({ model, el }) {
     const on = frozen !== null;
     freeze.textContent = on ? "Release A" : "Freeze as A";
     freeze.setAttribute("aria-pressed", String(on));
+    swap.disabled = !on;
     figures.frozen.node.hidden = figures.difference.node.hidden = !on;
     if (!on) return;
     paint(figures.frozen.canvas, frozen.size, (i) => HOT[frozen.response[i]]);
@@ -274,7 +286,8 @@ function render({ model, el }) {
     question.again();
   });
   model.on("change:revision", change);
-  change();
+  change(); compare();
+  return () => document.removeEventListener("lesiondash-ab", onSpace);
 }
 
 export default { render };
