@@ -40,6 +40,7 @@ _OTHERS = (
     (0, b"ObjectType", f"is a MetaImage file, {_EXPORT}"),
     (0, b"\x89PNG", f"is a PNG picture, {_EXPORT}"),
     (0, b"\xff\xd8\xff", f"is a JPEG picture, {_EXPORT}"),
+    (0, b"{", "is a JSON text, not a scan; annotations are opened at the list of annotations"),
     (0, b"%PDF", "is a PDF document, not a scan; leave it out"),
 )
 """Where in a file which bytes tell what it is, and the reason against it."""

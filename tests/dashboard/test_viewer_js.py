@@ -170,6 +170,11 @@ def series(count: int, step: float, spacing: list[float], size: list[int], start
     return json.dumps(described)
 
 
+def test_a_run_counts_frames_and_seconds() -> None:
+    assert run(f"placeText({series(9, 2.5, [2.5, 1, 1], [9, 9], start=-5)}, 3)") == "slice 4 / 9 · z 2.5 mm"
+    assert run("placeText({count: 137, positions_mm: [0, 1, 2], frame_rate_hz: 25}, 2)") == "frame 3 / 137 · 0.08 s"
+
+
 def test_nearest_slice_is_nearest_in_mm() -> None:
     thin = series(40, 1.25, [1.25, 1, 1], [9, 9], start=-20)
     assert run(f"[-99, -17.4, 0, 99].map((z) => nearestSlice({thin}, z))") == [0, 2, 16, 39]

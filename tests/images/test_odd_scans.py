@@ -194,6 +194,7 @@ def test_a_compression_newer_than_the_dictionary_is_named() -> None:
         ("scan.mha", b"ObjectType = Image\n" + bytes(300), "is a MetaImage file"),
         ("key.png", b"\x89PNG\r\n\x1a\n" + bytes(300), "is a PNG picture"),
         ("key.jpg", b"\xff\xd8\xff\xe0" + bytes(300), "is a JPEG picture"),
+        ("annotations.json", b'{"format": "lesiondash annotations"}' + b" " * 200, "is a JSON text"),
         ("report.pdf", b"%PDF-1.7" + bytes(300), "is a PDF document"),
         ("notes.txt", b"hello" * 99, "is not a DICOM file"),
     ],

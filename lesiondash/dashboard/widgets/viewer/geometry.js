@@ -154,6 +154,13 @@ function letterOf(direction) {
   return ["RL", "AP", "FH"][k][direction[k] > 0 ? 1 : 0];
 }
 
+// Which slice it is and where it lies; of a run meant to be played, which frame and when it comes.
+function placeText({ count, positions_mm, frame_rate_hz }, index) {
+  if (frame_rate_hz) return `frame ${index + 1} / ${count} · ${(index / frame_rate_hz).toFixed(2)} s`;
+  const z = positions_mm[index];
+  return `slice ${index + 1} / ${count}${z === undefined ? "" : ` · z ${z.toFixed(1)} mm`}`;
+}
+
 // Where a slice lies along the normal, in mm; frames without a place count by their number.
 const zOf = (series, index) => series.positions_mm[index] ?? index * series.spacing_mm[0];
 

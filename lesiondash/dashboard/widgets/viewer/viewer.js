@@ -71,7 +71,7 @@ function render({ model, el }) {
     if (next !== s.index) s.direction = next > s.index ? 1 : -1;
     s.index = next;
     c.slider.value = s.index;
-    c.slider.setAttribute("aria-valuetext", `slice ${s.index + 1} of ${now.count}`);
+    c.slider.setAttribute("aria-valuetext", placeText(now, s.index).replace(" / ", " of "));
     if (tell) tellSlice();
     if (followed) beside.follow();
     draw();
@@ -92,7 +92,7 @@ function render({ model, el }) {
   }
   function preset(i) {
     const [, center, width] = PRESETS[i], now = scan(), hu = now && slices.get(now.uid, s.index);
-    if (center !== null) setWindow(center, width); else if (hu) setWindow(...spreadOf(hu));
+    if (center === null) { if (hu) setWindow(...spreadOf(hu)); } else if (now?.unit !== "values") setWindow(center, width);
   }
   function showEdges() {
     c.edges.forEach((input, i) => { input.value = s.box ? Math.round(s.box[i] * 10) / 10 : ""; });
@@ -253,6 +253,7 @@ function render({ model, el }) {
     view.reset();
     const now = scan();
     c.slider.max = now ? now.count - 1 : 0;
+    c.presets.forEach((node, i) => { node.disabled = now?.unit === "values" && PRESETS[i][1] !== null; });  // they are of HU
     if (now?.frame_rate_hz) c.rate.value = Math.round(now.frame_rate_hz);
     onBox();
     goTo(model.get("slice_index"), false);
