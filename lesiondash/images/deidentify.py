@@ -18,6 +18,7 @@ from pydicom.datadict import (
     tag_for_keyword,
 )
 from pydicom.uid import UID
+from pydicom.valuerep import PersonName
 
 from lesiondash.images.dicom_header import Header
 from lesiondash.images.header_tags import CODES, DATES, KNOWN_UIDS, MACHINE_WORDS, NUMBERS, PERSONAL, UIDS
@@ -27,6 +28,7 @@ _CODE = re.compile(r"[A-Z0-9_ ./+-]{1,16}")
 _MACHINE_WORD = re.compile(r"[\w .,/+()\[\]:;-]{1,64}")
 _WORD = re.compile(r"[^\W_]{3,}")
 _PRIVATE_ITEMS = 500
+_WORDS_OF_A_NAME = 2
 _NUMBERS_SHOWN = 16
 _SHIFT_DAYS = 3650
 _OLDEST = "089Y"
@@ -167,6 +169,18 @@ def _personal_words(header: Header) -> set[str]:
     return words
 
 
+def without_names(file_name: str, header: Header) -> str:
+    """Return a file's name, with "…" for its words of elements about people where it holds two of them or more.
+
+    One word alone is more often a chance ("test", "001") than a name, and people have to know their file again.
+    """
+    personal = sorted(_personal_words(header), key=len, reverse=True)
+    held = [word for word in personal if word in file_name.casefold()]
+    if len(held) < _WORDS_OF_A_NAME:
+        return file_name
+    return re.sub("|".join(map(re.escape, held)), "…", file_name, flags=re.IGNORECASE)
+
+
 def _names_somebody(values: list[str], personal: set[str]) -> bool:
     text = " ".join(values).casefold()
     return any(word in text for word in personal)
@@ -194,7 +208,7 @@ def _shifted(values: list[str], days: int) -> str | None:
 def _texts(value: Any) -> list[str]:
     if value is None or isinstance(value, bytes):
         return []
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
+    if isinstance(value, str | PersonName) or not hasattr(value, "__iter__"):  # a name would come letter by letter
         return [str(value)]
     return [str(each) for each in value]
 

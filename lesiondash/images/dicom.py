@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from lesiondash.errors import LesionDashError, ScanError
-from lesiondash.images.dicom_files import Candidate, Found, Given, Refused, find_files, look_into, shown_name
+from lesiondash.images.dicom_files import (
+    Candidate,
+    Found,
+    Given,
+    Refused,
+    find_files,
+    is_clutter,
+    look_into,
+    shown_name,
+)
 from lesiondash.images.dicom_files import Rejected as Rejected
 from lesiondash.images.dicom_series import Sorter
 from lesiondash.images.dicom_series import series_uid_hash as series_uid_hash
@@ -56,9 +65,8 @@ def load_dicom(
 
     A file that cannot be read is listed in `rejected`. Raises `ScanError` when nothing at all could be read.
     """
-    if isinstance(given, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(given, "read"):
-        given = [given]  # type: ignore[list-item]
-    handed = list(given)
+    many = isinstance(given, Iterable) and not isinstance(given, str | os.PathLike | bytes | bytearray | memoryview)
+    handed: list[Given] = list(given) if many and not hasattr(given, "read") else [given]  # type: ignore
     watch = Watch(limits or Limits.of_environment(), progress, stop)
     sorter = Sorter(watch)
     rejected: list[Rejected] = []
@@ -103,6 +111,8 @@ def _find(handed: list[Given], watch: Watch, rejected: list[Rejected]) -> list[l
         left_out: list[Rejected] = []
         try:
             for item in find_files(one, number, watch.limits):
+                if len(handed) > 1 and not isinstance(one, bytes) and is_clutter(item.name):
+                    continue  # a folder that a browser hands over file by file
                 (found if isinstance(item, Found) else left_out).append(item)  # type: ignore[arg-type]
         except Refused as reason:
             found, left_out = [], [Rejected(_name_of(one), str(reason))]
@@ -156,7 +166,7 @@ def _read_candidate(candidate: Candidate, watch: Watch, sorter: Sorter, rejected
                 sorter.add(one)
     except Unreadable as reason:
         sorter.forget_since(mark)
-        rejected.append(Rejected(candidate.name, str(reason)))
+        rejected.append(Rejected(reason.shown_name or candidate.name, str(reason)))
     except LesionDashError:
         raise
     except OSError:

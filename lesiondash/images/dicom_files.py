@@ -16,18 +16,35 @@ from lesiondash.images.limits import Limits, bytes_text, raise_it
 Given = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 """What may be handed over: a path, the bytes of a file, or a file that is open for reading bytes."""
 
-HEAD_BYTES = 132
+HEAD_BYTES = 264
+"""As much of a file as tells what it is: the mark of a tar ends here."""
 WHOLE_BYTES = 64 * 2**20
 """Size up to which a file is read at once; a larger one is read frame by frame."""
 _NAME_CHARACTERS = 100
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "dicomdir"})
 NOT_DICOM = "is not a DICOM file; leave it out, or export the scan as DICOM"
-_OTHERS = {
-    b"\x1f\x8b": "is compressed with gzip; unpack it first",
-    b"7z\xbc\xaf": "is a 7-Zip archive; unpack it first",
-    b"Rar!": "is a RAR archive; unpack it first",
-    b"PK\x03\x04": "is a damaged zip; copy it again from its source",
-}
+_UNPACK = "which is not read here; unpack it, or pack the files as a zip"
+_EXPORT = "which is not read here; export the scan as DICOM"
+_OTHERS = (
+    (0, b"\x1f\x8b", f"is compressed with gzip, {_UNPACK}"),
+    (0, b"7z\xbc\xaf", f"is a 7-Zip archive, {_UNPACK}"),
+    (0, b"Rar!", f"is a RAR archive, {_UNPACK}"),
+    (0, b"\xfd7zXZ", f"is compressed with xz, {_UNPACK}"),
+    (0, b"BZh", f"is compressed with bzip2, {_UNPACK}"),
+    (0, b"\x28\xb5\x2f\xfd", f"is compressed with zstd, {_UNPACK}"),
+    (257, b"ustar", f"is a tar archive, {_UNPACK}"),
+    (0, b"PK\x03\x04", "is a damaged zip; copy it again from its source"),
+    (0, b"\x5c\x01\0\0", f"is a NIfTI file, {_EXPORT}"),
+    (0, b"\0\0\x01\x5c", f"is a NIfTI file, {_EXPORT}"),
+    (0, b"NRRD", f"is an NRRD file, {_EXPORT}"),
+    (0, b"ObjectType", f"is a MetaImage file, {_EXPORT}"),
+    (0, b"\x89PNG", f"is a PNG picture, {_EXPORT}"),
+    (0, b"\xff\xd8\xff", f"is a JPEG picture, {_EXPORT}"),
+    (0, b"{", "is a JSON text, not a scan; annotations are opened at the list of annotations"),
+    (0, b"%PDF", "is a PDF document, not a scan; leave it out"),
+)
+"""Where in a file which bytes tell what it is, and the reason against it."""
+_GZIPPED_NIFTI = f"is a NIfTI file, {_EXPORT}"
 
 
 @dataclass(frozen=True)
@@ -110,7 +127,9 @@ def find_files(given: Given, number: int, limits: Limits) -> Iterator[Found | Re
     Hidden files and system clutter are passed over, links that lead out of the folder are not followed. Raises
     `Refused` for a folder past the limits.
     """
-    if isinstance(given, bytes | bytearray | memoryview):
+    if isinstance(given, str) and not given:  # as a path it would be the folder that the program runs in
+        yield Rejected(f"file {number}", "has an empty name; give the name of a file or folder")
+    elif isinstance(given, bytes | bytearray | memoryview):
         content = bytes(given)
         yield Found(f"file {number}", len(content), lambda: io.BytesIO(content))
     elif isinstance(given, str | os.PathLike):
@@ -119,8 +138,11 @@ def find_files(given: Given, number: int, limits: Limits) -> Iterator[Found | Re
             yield from _in_folder(path, limits)
         else:
             yield _on_disk(path, inside=False)
-    else:
+    elif hasattr(given, "read"):
         yield _from_open_file(given, number, limits)
+    else:
+        kind = type(given).__name__
+        yield Rejected(f"file {number}", f"is of type {kind}; give a path, bytes or a file that is open for reading")
 
 
 def _in_folder(root: Path, limits: Limits) -> Iterator[Found | Rejected]:
@@ -182,17 +204,19 @@ def look_into(found: Found, watch: Watch) -> Candidate | Rejected | BinaryIO:
         file.close()
     except OSError:
         return Rejected(found.name, "cannot be opened; check that you may read it")
-    reason = reason_against(head)
+    reason = reason_against(head, found.name)
     return Rejected(found.name, reason) if reason else Candidate(found.name, found.size, found.open)
 
 
-def reason_against(head: bytes) -> str | None:
+def reason_against(head: bytes, name: str) -> str | None:
     """Return why a file that begins with these bytes is no DICOM file; None where it may be one."""
     if not head:
         return "is empty (0 bytes); copy it again from its source"
     if looks_like_dicom(head):
         return None
-    return next((reason for mark, reason in _OTHERS.items() if head.startswith(mark)), NOT_DICOM)
+    if name.lower().endswith(".nii.gz"):
+        return _GZIPPED_NIFTI
+    return next((reason for at, mark, reason in _OTHERS if head[at:].startswith(mark)), NOT_DICOM)
 
 
 def looks_like_dicom(head: bytes) -> bool:

@@ -18,14 +18,16 @@ _TILT_DEG = 0.5
 def in_order(slices: list[Slice]) -> tuple[list[int], npt.NDArray[np.float64] | None]:
     """Return the numbers of the slices sorted by position along the normal, and these positions in mm.
 
-    Slices at one place, and those without positions, follow their instance numbers and names; None is said for the
-    positions where any slice has none.
+    Slice locations stand in for positions where any slice has none. Slices at one place, and those without either,
+    follow their instance numbers and names; None is said for the positions of the latter.
     """
     order = sorted(range(len(slices)), key=lambda k: (slices[k].instance_number, _natural(slices[k].name)))
-    if any(one.position_mm is None for one in slices):
+    if all(one.position_mm is not None for one in slices):
+        along_mm = np.array([slices[k].position_mm for k in order], dtype=np.float64) @ normal_of(slices[0])
+    elif all(one.location_mm is not None for one in slices):
+        along_mm = np.array([slices[k].location_mm for k in order], dtype=np.float64)
+    else:
         return order, None
-    normal = normal_of(slices[0])
-    along_mm = np.array([slices[k].position_mm for k in order], dtype=np.float64) @ normal
     sorted_too = np.argsort(along_mm, kind="stable")
     return [order[k] for k in sorted_too], along_mm[sorted_too]
 
@@ -42,6 +44,8 @@ def geometry_notes(slices: list[Slice], along_mm: npt.NDArray[np.float64] | None
         if len(slices) == 1 or slices[0].facts.frame_rate_hz is not None:
             return []
         return ["The files give no positions; slices are in the order of their instance numbers."]
+    if any(one.position_mm is None for one in slices):
+        return ["The files give no positions; slices are in the order of their slice locations."]
     notes = []
     if _normal(slices[0].orientation) is None:
         notes.append("The files give no orientation; slices are taken as axial.")

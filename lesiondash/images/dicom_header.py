@@ -21,6 +21,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
+from pydicom.valuerep import PersonName
 
 from lesiondash.errors import LesionDashError
 from lesiondash.images.dicom_files import NOT_DICOM, WHOLE_BYTES
@@ -234,7 +235,7 @@ def _tag(keyword: str) -> int:
 def _listed(value: Any) -> list[Any]:
     if value is None or isinstance(value, bytes):
         return []
-    if isinstance(value, str | int | float):
+    if isinstance(value, str | int | float | PersonName):
         return [value] if value != "" else []
     try:
         return list(value)

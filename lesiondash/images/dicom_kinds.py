@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydicom.uid import UID
 
 from lesiondash.images.dicom_header import Header, Parsed
@@ -55,6 +57,9 @@ _IMAGES = {
 _IMAGES |= {"IO", "PX", "GM", "BI", "DG", "LS", "TG", "RG", "RTIMAGE", "BMD", "CFM"}
 """Defined terms of Modality (PS3.3 C.7.3.1.1.1) that name images; any other word in a file is not repeated."""
 UNNAMED = "OT"
+_STANDARD = re.compile(r"1\.2\.840\.10008\.1\.2(\.\d{1,5}){1,4}")
+_NEWER = {f"1.2.840.10008.1.2.4.{number}": "JPEG XL" for number in (110, 111, 112)}
+"""Transfer syntaxes of the standard that pydicom has no name for."""
 
 
 def modality_of(parsed: Parsed) -> str:
@@ -111,4 +116,8 @@ def burned_in_note(parsed: Parsed, modality: str) -> str | None:
 
 def syntax_text(syntax: UID) -> str:
     """Return a transfer syntax by its name in the standard; any other text in a file is not repeated."""
-    return syntax.name if syntax.is_transfer_syntax and not syntax.is_private else "an unknown transfer syntax"
+    if syntax.is_transfer_syntax and not syntax.is_private:
+        return syntax.name
+    if _STANDARD.fullmatch(syntax):  # newer than the dictionary at hand
+        return _NEWER.get(syntax, f"transfer syntax {syntax}")
+    return "an unknown transfer syntax"

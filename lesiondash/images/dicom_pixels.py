@@ -69,8 +69,11 @@ def pixel_format(header: Header, place: PixelPlace, watch: Watch) -> PixelFormat
     samples = header.integer("SamplesPerPixel") or 1
     if rows < 1 or columns < 1 or frames < 1:
         raise Unreadable("is damaged: it does not say how large its image is; copy it again from its source")
-    if allocated not in (1, 8, 16, 32, 64) or samples not in (1, 3) or stored < 1:
+    if allocated < 1 or stored < 1:
         raise Unreadable("is damaged: it does not say how its pixels are stored; copy it again from its source")
+    if allocated not in (1, 8, 16, 32, 64) or samples not in (1, 3):
+        words = f"stores {samples:,} × {allocated:,} bits a pixel, which is not read here"
+        raise Unreadable(f"{words}; export it in 8 or 16 bits, grey or RGB")
     limits = watch.limits
     if rows * columns > limits.max_frame_px:
         words = f"claims to hold an impossibly large image of {columns:,} × {rows:,} pixels"
@@ -150,8 +153,10 @@ def _options(layout: PixelFormat, place: PixelPlace) -> dict[str, Any]:
 def _native(parsed: Parsed, layout: PixelFormat) -> Iterator[npt.NDArray[Any]]:
     place = parsed.place
     assert place is not None
+    if place.length is None:
+        raise Unreadable("has compressed pixel data but says that they are not; export it again from its source")
     left = parsed.file.seek(0, io.SEEK_END) - place.start
-    length = left if place.length is None else min(place.length, left)
+    length = min(place.length, left)
     needed = -(-layout.rows * layout.columns * layout.samples * layout.bits_allocated * layout.frames // 8)
     if layout.photometric == "YBR_FULL_422":
         needed = needed * 2 // 3

@@ -21,6 +21,8 @@ from lesiondash.records import HeaderItem, Series, Source
 _COSINE_TOLERANCE = 1e-3
 _SPACING_TOLERANCE_MM = 1e-3
 _NOTHING = np.empty((0, 0), np.int16)
+NO_PIXEL_SPACING = "The files give no pixel spacing; 1 mm is assumed, so do not trust measures in mm."
+"""The note of a series whose measures in mm mean nothing."""
 
 
 def series_uid_hash(series_instance_uid: str) -> str:
@@ -159,7 +161,7 @@ def _build(uid: str, part: _Part, number: int, count: int) -> Series:
         notes.append("Rescale slope or intercept differ between slices; each slice has its own applied.")
     spacing = first.pixel_spacing_mm
     if spacing is None:
-        notes.append("The files give no pixel spacing; 1 mm is assumed, so do not trust measures in mm.")
+        notes.append(NO_PIXEL_SPACING)
         spacing = (1.0, 1.0)
     y_mm, x_mm = spacing
     rate = first.facts.frame_rate_hz if part.along_mm is None and len(slices) > 1 else None

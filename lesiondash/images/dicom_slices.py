@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.errors import LesionDashError
-from lesiondash.images.deidentify import Kept, keep, remap_uid
+from lesiondash.images.deidentify import Kept, keep, remap_uid, without_names
 from lesiondash.images.dicom_header import Header, Parsed, parse
 from lesiondash.images.dicom_kinds import burned_in_note, modality_of, sop_class_of
 from lesiondash.images.dicom_pixels import frames_of, pixel_format
@@ -24,6 +24,9 @@ from lesiondash.images.dicom_watch import Unreadable, Watch
 _NONSENSE = "is damaged: values in its header make no sense; copy it again from its source"
 _CM = 3
 """PhysicalUnitsXDirection of centimetres (PS3.3 C.8.5.5.1.15)."""
+_PIXEL_MM = (1e-5, 1e3)
+"""Pixel spacing that an instrument can have, from a microscope's; any other is damage, and taken as absent."""
+_FARTHEST_MM = 1e6
 _PASSES = (
     ("AcquisitionNumber", "acquisition number"),
     ("TemporalPositionIdentifier", "moment"),
@@ -71,6 +74,8 @@ class Slice:
     rescale: tuple[float, float]
     orientation: tuple[float, ...] | None
     position_mm: tuple[float, ...] | None
+    location_mm: float | None
+    """SliceLocation, which stands in for a missing position."""
     pixel_spacing_mm: tuple[float, ...] | None
     thickness_mm: float | None
     spacing_between_mm: float | None
@@ -113,8 +118,11 @@ def read_slices(name: str, file: BinaryIO, watch: Watch) -> Iterator[Slice]:
     """Decode each slice of a file, one at a time. Raises `Unreadable` with the reason, perhaps after some of them."""
     try:
         parsed = parse(file, watch)
-        modality = modality_of(parsed)
-        yield from _slices(name, parsed, modality, watch)
+        try:
+            yield from _slices(name, parsed, modality_of(parsed), watch)
+        except Unreadable as reason:
+            reason.shown_name = without_names(name, parsed.header)
+            raise
     except (Unreadable, LesionDashError, MemoryError, GeneratorExit):
         raise
     except Exception:
@@ -158,6 +166,7 @@ def _slices(name: str, parsed: Parsed, modality: str, watch: Watch) -> Iterator[
             rescale=(meaning.slope, meaning.intercept),
             orientation=_group(groups, "PlaneOrientationSequence", header).numbers("ImageOrientationPatient", 6),
             position_mm=_position(groups, header, number, layout.frames, placed=bool(per_frame)),
+            location_mm=_located(header, layout.frames),
             pixel_spacing_mm=_checked(measures.numbers("PixelSpacing", 2)) or spacing,
             thickness_mm=_length(measures, "SliceThickness"),
             spacing_between_mm=_length(measures, "SpacingBetweenSlices"),
@@ -203,7 +212,8 @@ def _position(
 ) -> tuple[float, ...] | None:
     """Return where a frame lies; without functional groups nothing says where the further frames do."""
     if placed or frames == 1:
-        return _group(groups, "PlanePositionSequence", header).numbers("ImagePositionPatient", 3)
+        position = _group(groups, "PlanePositionSequence", header).numbers("ImagePositionPatient", 3)
+        return position if position and max(map(abs, position)) < _FARTHEST_MM else None
     detector = header.item("DetectorInformationSequence")  # nuclear medicine: a first position and a step
     step, orientation = header.number("SpacingBetweenSlices"), None
     if detector is not None and header.strings("ImageType")[2:3] == ("RECON TOMO",):
@@ -213,6 +223,12 @@ def _position(
             normal = np.cross(orientation[:3], orientation[3:])
             return tuple(float(value) for value in np.array(first) + number * step * normal)
     return None
+
+
+def _located(header: Header, frames: int) -> float | None:
+    """Return where a file's only slice lies along its normal, as older files say it."""
+    location = header.number("SliceLocation") if frames == 1 else None
+    return location if location is not None and abs(location) < _FARTHEST_MM else None
 
 
 def _spacing(header: Header) -> tuple[tuple[float, ...] | None, str | None]:
@@ -235,7 +251,8 @@ def _spacing(header: Header) -> tuple[tuple[float, ...] | None, str | None]:
 
 
 def _checked(spacing: tuple[float, ...] | None) -> tuple[float, ...] | None:
-    return spacing if spacing and min(spacing) > 0 else None
+    low_mm, high_mm = _PIXEL_MM
+    return spacing if spacing and low_mm <= min(spacing) and max(spacing) <= high_mm else None
 
 
 def _passes(header: Header, own: Header | None) -> tuple[str, ...]:

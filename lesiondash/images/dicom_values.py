@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.images.dicom_header import Header
+from lesiondash.images.dicom_palette import LUMINANCE, palette_of
 from lesiondash.images.dicom_pixels import PixelFormat
 
 AIR_HU = -1024
@@ -17,8 +18,8 @@ _HU_TYPES = ("HU", "HU_MOD")
 _OTHER_TYPES = ("OD", "MGML", "Z_EFF", "ED", "EDW", "PCT")
 """Defined terms of Rescale Type (PS3.3 C.11.1.1.2) that are no HU; any other word may still mean them."""
 _HU_CODES = ("[hnsf'u]", "hu", "hounsfield unit")
-_LUMINANCE = (0.299, 0.587, 0.114)
 _NO_RESCALE = "The files give no rescale slope and intercept; their values are taken as HU."
+_NO_INTERCEPT = "The files give no rescale intercept; 0 is taken."
 _NO_HU_SAID = "The files do not say that their values are HU; they may be another measure."
 Unit = Literal["HU", "values"]
 Table = tuple[int, npt.NDArray[Any]]
@@ -44,8 +45,8 @@ def meaning_of(header: Header, transform: Header, shared: Header | None, modalit
     kind = transform.string("RescaleType").upper() or ("HU" if is_ct else "")
     if table is not None:
         kind = table.string("ModalityLUTType").upper() or kind
-    elif is_ct and not slope:
-        notes.append(_NO_RESCALE)
+    elif is_ct and (not slope or intercept is None):
+        notes.append(_NO_RESCALE if not slope else _NO_INTERCEPT)
     measured = _measured_in(header, shared)
     unit: Unit = "HU" if is_ct else "values"
     if is_ct and (measured is not None or kind in _OTHER_TYPES):
@@ -96,12 +97,15 @@ def to_values(
     """
     notes: list[str] = []
     if stored.ndim == 3:
-        grey = np.asarray(stored @ np.array(_LUMINANCE, dtype=np.float32))
+        grey = np.asarray(stored @ np.array(LUMINANCE, dtype=np.float32))
         return np.rint(grey).astype(np.int16 if layout.bits_stored <= 8 else np.float32), (
             "The images are in colour; their brightness is shown.",
         )
     if layout.photometric == "PALETTE COLOR":
-        return _palette_grey(stored, header), ("The images are in false colours; their brightness is shown.",)
+        palette = palette_of(header)
+        if palette is not None:
+            return palette.grey(stored), ("The images are in false colours; their brightness is shown.",)
+        notes.append("The images are in false colours without a table to tell them by; stored values are shown.")
     padding = _padding(stored, header)
     if layout.photometric == "MONOCHROME1" and meaning.unit != "HU":
         stored = _inverted(stored, layout)
@@ -137,24 +141,6 @@ def _inverted(stored: npt.NDArray[Any], layout: PixelFormat) -> npt.NDArray[Any]
         return np.asarray(stored.max() + stored.min() - stored)
     ends = -1 if layout.signed else (1 << layout.bits_stored) - 1
     return np.asarray(ends - stored.astype(np.int64))
-
-
-def _palette_grey(stored: npt.NDArray[Any], header: Header) -> npt.NDArray[Any]:
-    """Return the brightness of each value's colour in its palette, 0 to 255."""
-    grey = np.zeros(stored.shape, dtype=np.float32)
-    for weight, name in zip(_LUMINANCE, ("Red", "Green", "Blue"), strict=True):
-        descriptor = header.numbers(f"{name}PaletteColorLookupTableDescriptor", 3)
-        content = header.table(f"{name}PaletteColorLookupTableData")
-        if descriptor is None or not isinstance(content, bytes) or not content:
-            return stored.astype(np.int16)
-        count, first, bits = (int(number) for number in descriptor)
-        wide = bits > 8 or len(content) >= 2 * (count or 65_536)
-        colours = np.frombuffer(content[: len(content) // 2 * 2] if wide else content, "<u2" if wide else "u1")
-        if wide and colours.max() > 255:
-            colours = colours >> 8
-        grey += np.float32(weight) * colours[np.clip(stored.astype(np.int64) - first, 0, len(colours) - 1)]
-    values: npt.NDArray[np.int16] = np.rint(grey).astype(np.int16)
-    return values
 
 
 def _rescaled(stored: npt.NDArray[Any], slope: float, intercept: float) -> npt.NDArray[Any]:

@@ -14,7 +14,9 @@ _READS_BETWEEN_CHECKS = 4096
 
 
 class Unreadable(Exception):
-    """Why a file is not read, in words that follow its name."""
+    """Why a file is not read, in words that follow its name; shown_name stands in for one that names a person."""
+
+    shown_name: str | None = None
 
 
 class Watch:

@@ -94,7 +94,7 @@ def _member(
         head = unpacked.read(HEAD_BYTES)
         unpacked.seek(0)
         if looks_like_dicom(head) or not head.startswith(b"PK\x03\x04"):
-            why = reason_against(head)
+            why = reason_against(head, name)
             if why:
                 watch.advance(member.file_size)
             yield Rejected(name, why) if why else Candidate(name, member.file_size, lambda: unpacked)

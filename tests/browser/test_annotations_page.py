@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,3 +119,26 @@ def test_a_lesion_is_added_and_found_and_removed(opened: Any) -> None:
     page.wait_for_function("!document.querySelector(\"button.ld-tile[data-lesion^='added-']\")")
     page.locator(".ld-marks-added").wait_for(state="hidden")
     assert opened.errors == []
+
+
+def test_what_is_drawn_while_the_kernel_is_dead_is_there_after_a_reload(opened: Any, site: Any) -> None:
+    page = opened.page
+    open_case(page)
+    count = page.locator(ROWS).count()
+    killed = kernels_of(site)
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    page.locator(".ld-view canvas").first.focus()
+    for key in ("l", "k", "e", "k"):
+        page.keyboard.press(key)
+    page.wait_for_function(f"document.querySelector('.ld-view').dataset.marks === '{count + 2}'")
+    page.reload()
+    page.wait_for_selector(".ld-load .ld-item", timeout=60_000)
+    page.locator(".ld-load .ld-item").first.click()
+    page.wait_for_function(f"document.querySelectorAll('{ROWS}').length === {count + 2}")
+
+
+def kernels_of(site: Any) -> list[int]:
+    """The kernels of a site, and of no other."""
+    listing = subprocess.run(["ps", "--ppid", str(site.pid), "-o", "pid=,args="], capture_output=True, text=True)
+    return [int(line.split()[0]) for line in listing.stdout.splitlines() if "ipykernel" in line]

@@ -212,6 +212,36 @@ def test_the_box_that_is_searched_for_goes_with_its_mark(viewer: Any) -> None:
     wait_marks(page, 1)
 
 
+def test_letters_go_on_working_from_a_button_that_was_clicked(viewer: Any) -> None:
+    page = viewer
+    page.locator(VIEW).get_by_role("button", name="1 lung").click()
+    page.keyboard.press("e")
+    assert page.locator(VIEW).get_by_role("button", name="E Ellipse").get_attribute("aria-pressed") == "true"
+    start = int(told(page, "slice"))
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(f"document.querySelector('.ld-view').dataset.slice === '{start + 1}'")
+    page.get_by_label("box left edge, pixels").fill("1")
+    page.keyboard.press("l")
+    assert page.locator(VIEW).get_by_role("button", name="L Length").get_attribute("aria-pressed") == "false"
+
+
+def test_space_compares_two_settings_of_the_filter(viewer: Any) -> None:
+    page = viewer
+    beta, swap = page.locator(".ld-tune [data-name='beta']"), page.get_by_role("button", name="Space A ⇄ now")
+    page.wait_for_function("document.querySelector('.ld-tune').dataset.peak > 0")
+    assert swap.is_disabled()
+    first = beta.input_value()
+    page.keyboard.press(" ")
+    page.get_by_role("button", name="Release A").wait_for()
+    beta.fill("1.5")
+    for expected in (first, "1.5"):
+        page.locator(CANVAS).first.focus()
+        page.keyboard.press(" ")
+        page.wait_for_function(f"document.querySelector('.ld-tune [data-name=beta]').value === '{expected}'")
+    page.get_by_role("button", name="Release A").click()
+    beta.fill(first)
+
+
 def test_pan_by_the_middle_button_and_by_its_tool(viewer: Any) -> None:
     page = viewer
     picture = "canvas => canvas.toDataURL()"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lesiondash.frangi.response import frangi_filter
+from lesiondash.images.dicom_series import NO_PIXEL_SPACING
 from lesiondash.records import Annotation
 
 
@@ -125,3 +126,12 @@ def test_a_box_answers_the_wish_it_was_drawn_by_and_goes(page: Any) -> None:
     view.act({"type": "box_gone"})
     assert view.widget.box == []
     assert view.state.region is None
+
+
+def test_a_scan_without_pixel_spacing_says_so_on_the_slice(page: Any) -> None:
+    uid = page.state.focus.series_uid
+    assert page.view.widget.scan["spacing_assumed"] is False
+    scan = page.store.scans[uid]
+    page.store.scans["bare"] = replace(scan, series=replace(scan.series, uid="bare", notes=(NO_PIXEL_SPACING,)))
+    page.state.show("bare", 0)
+    assert page.view.widget.scan["spacing_assumed"] is True

@@ -48,6 +48,18 @@ def test_dragging_any_end_keeps_the_right_angle(handle: int) -> None:
         assert in_mm(points)[handle] == pytest.approx(in_mm([[25, 9]])[0])
 
 
+@pytest.mark.parametrize("to", [[1, 2], [29, 1], [2, 23], [29.5, 12]])
+def test_at_the_image_border_the_axes_stay_at_right_angles(to: list[float]) -> None:
+    size = [30, 24]
+    mark = f"{{kind: 'recist', points: drawnRecist([15, 12], {to}, {SPACING})}}"
+    points = run(f"markWithin({mark}, {size}, {SPACING})")
+    a, b, c, d = in_mm(points)
+    assert points[:2] == [[15, 12], to]
+    assert np.dot(b - a, d - c) == pytest.approx(0, abs=1e-9)
+    assert np.all((np.array(points) >= -1e-9) & (np.array(points) <= np.array(size) + 1e-9))
+    assert np.linalg.norm(d - c) > 1
+
+
 def test_length_and_area_are_in_mm() -> None:
     assert run(f"lengthMm([0, 0], [3, 4], {SPACING})") == pytest.approx(np.hypot(3 * 1.1, 4 * 0.6))
     mark = "{kind: 'KIND', points: [[2, 3], [12, 23]]}"
@@ -156,6 +168,11 @@ def series(count: int, step: float, spacing: list[float], size: list[int], start
     positions = [start + step * i for i in range(count)]
     described = {"count": count, "positions_mm": positions, "spacing_mm": spacing, "width": size[0], "height": size[1]}
     return json.dumps(described)
+
+
+def test_a_run_counts_frames_and_seconds() -> None:
+    assert run(f"placeText({series(9, 2.5, [2.5, 1, 1], [9, 9], start=-5)}, 3)") == "slice 4 / 9 · z 2.5 mm"
+    assert run("placeText({count: 137, positions_mm: [0, 1, 2], frame_rate_hz: 25}, 2)") == "frame 3 / 137 · 0.08 s"
 
 
 def test_nearest_slice_is_nearest_in_mm() -> None:

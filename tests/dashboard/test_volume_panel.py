@@ -136,3 +136,11 @@ def test_few_slices_close_the_picture_and_say_why(panel: VolumePanel) -> None:
     assert "3 of the 8 slices" in panel.bar.status
     panel.act({"type": "itk"})
     assert panel.state.notice is not None
+
+
+def test_moments_in_time_are_no_volume(panel: VolumePanel) -> None:
+    run = dataclasses.replace(panel.store.scans["uid"].series, uid="run", frame_rate_hz=25.0)
+    panel.store.scans["run"] = SimpleNamespace(series=run)
+    panel.state.show("run", 0)
+    assert not panel.bar.ready
+    assert "moments in time" in panel.bar.status

@@ -86,6 +86,21 @@ def test_dates_are_shifted_alike_for_one_patient() -> None:
     assert shown("B2", DAY_MARK) != first
 
 
+def test_a_word_of_the_name_alone_is_found_in_what_a_machine_writes() -> None:
+    dataset = ct_dataset(np.zeros((4, 6)), PatientName="Doe^Jane", ConvolutionKernel="B30 JANE", SequenceName="fl2d")
+    (series,) = load_dicom(written(dataset)).series
+    assert "Convolution Kernel" in series.removed
+    assert value_of(series, "Sequence Name") == "fl2d"
+
+
+def test_without_an_id_the_whole_name_tells_by_how_much_dates_are_shifted() -> None:
+    def shown(name: str) -> str:
+        dataset = ct_dataset(np.zeros((4, 6)), PatientName=name, PatientID=None, StudyDate=DAY_MARK)
+        return value_of(load_dicom(written(dataset)).series[0], "Study Date")
+
+    assert shown("Doe^Jane") == shown("Doe^Jane") != shown("Dee^Jane")
+
+
 def test_a_date_or_number_that_is_a_text_is_removed() -> None:
     dataset = marked_dataset(StudyDate="")
     content = written(dataset).replace(b"1\\0 \\0", b"1\\0 \\0")

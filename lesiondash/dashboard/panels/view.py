@@ -12,6 +12,7 @@ from lesiondash.dashboard.store import Scan, Store
 from lesiondash.dashboard.widgets import Viewer
 from lesiondash.errors import AnnotationError, BoxError
 from lesiondash.frangi.response import frangi_filter
+from lesiondash.images.dicom_series import NO_PIXEL_SPACING
 from lesiondash.images.space import shift_between
 from lesiondash.records import Annotation, Box, Series, Window
 
@@ -236,6 +237,7 @@ def _described(scan: Scan) -> dict[str, Any]:
         "unit": scan.series.unit,
         "orientation": _orientation(scan.series),
         "frame_rate_hz": scan.series.frame_rate_hz,
+        "spacing_assumed": NO_PIXEL_SPACING in scan.series.notes,
     }
 
 

@@ -167,10 +167,10 @@ class VolumePanel:
         series = self._series()
         if series is None:
             return
-        self.bar.ready = len(series) >= MIN_SLICES
-        self.bar.status = (
-            "" if self.bar.ready else f"This series has {len(series)} of the {MIN_SLICES} slices that planes need."
-        )
+        self.bar.ready = len(series) >= MIN_SLICES and series.frame_rate_hz is None
+        few = f"This series has {len(series)} of the {MIN_SLICES} slices that planes need."
+        in_time = "These are moments in time, not slices: there is no volume to show."
+        self.bar.status = "" if self.bar.ready else few if series.frame_rate_hz is None else in_time
 
     @tells_errors
     def _follow_slice(self, _: Any) -> None:

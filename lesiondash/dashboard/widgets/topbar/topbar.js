@@ -10,6 +10,7 @@ const KEYS = [
   ["W", "window: drag across for width, up and down for centre"],
   ["1 – 6", "lung, soft tissue, liver, bone, brain, fit"],
   ["+ − or right drag, middle drag", "zoom, pan"],
+  ["Space", "A/B: freeze the filter's setting as A; then A and the present one change places"],
   ["I, F, C", "invert; the filter's response over the slice; play the slices"],
   ["Esc", "whole slice again"],
   ["Y, G, X", "two slices: scrolled together or apart; both lesions enlarged; close the second"],

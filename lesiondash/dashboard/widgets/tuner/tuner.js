@@ -67,7 +67,7 @@ function copyAs(textOf) {
 function render({ model, el }) {
   el.classList.add("ld-tune");
   const values = { ...model.get("values") };
-  let last = null, frozen = null, blink = false, opacity = 0.6, probe = null, waiting = 0;
+  let last = null, frozen = null, opacity = 0.6, probe = null, waiting = 0;
   const figures = {
     image: figure("image"), response: figure("response"), overlay: figure("overlay"), scale: figure("winning scale"),
     frozen: figure("A, frozen"), difference: figure("now − A"),
@@ -113,11 +113,20 @@ function render({ model, el }) {
   polarity.onchange = () => { values.polarity = polarity.value; change(); };
   const fit = button("Estimate from this box", "Scales from the box's size and γ from its strength", () => askEstimate());
   const freeze = button("Freeze as A", "Keep this response beside the next ones", () => {
-    frozen = frozen || !last ? null : last;
-    blink = false;
+    frozen = frozen || !last ? null : { ...last, values: { ...values } };
     compare();
   });
-  const swap = button("Swap A and now", "Show A in the response's place, and back (Space on a picture)", () => { blink = !blink; compare(); });
+  // A and the present setting change places, and with them all that follows the filter; the first time, A is made.
+  const flip = () => {
+    if (!frozen) { freeze.click(); return; }
+    const { values: wanted } = frozen;
+    frozen = { ...last, values: { ...values } };
+    Object.assign(values, wanted);
+    change();
+  };
+  const swap = button("Space A ⇄ now", "A and the present setting change places (Space, on the slice or here)", flip);
+  const onSpace = () => { if (last) flip(); };
+  document.addEventListener("lesiondash-ab", onSpace);
   const fade = element("input", { type: "range", min: 0, max: 1, step: 0.05, value: opacity, className: "ld-fade" });
   fade.setAttribute("aria-label", "overlay opacity");
   fade.oninput = () => { opacity = Number(fade.value); showOverlay(); };
@@ -157,13 +166,13 @@ function render({ model, el }) {
     const on = frozen !== null, top = Math.max(frozen?.peak ?? 0, last?.peak ?? 0, 1e-12);
     freeze.textContent = on ? "Release A" : "Freeze as A";
     freeze.setAttribute("aria-pressed", String(on));
-    swap.hidden = figures.frozen.node.hidden = figures.difference.node.hidden = !on;
-    swap.setAttribute("aria-pressed", String(blink));
+    swap.disabled = !on;
+    figures.frozen.node.hidden = figures.difference.node.hidden = !on;
     if (!last) return;
     const draw = (canvas, from) => paint(canvas, from.size, from.aspect, (i) => HOT[Math.round(from.response[i] * (on ? from.peak / top : 1))]);
-    draw(figures.response.canvas, on && blink ? frozen : last);
+    draw(figures.response.canvas, last);
     const alone = values.scale < 0 ? "response" : `response at ${mm(last.sigmas[values.scale])} alone`;
-    figures.response.caption.textContent = on && blink ? "A in its place" : on ? `${alone}, now` : alone;
+    figures.response.caption.textContent = on ? `${alone}, now` : alone;
     if (!on) return;
     draw(figures.frozen.canvas, frozen);
     figures.frozen.caption.textContent = `A, frozen: strongest ${number(frozen.peak)}`;
@@ -233,9 +242,9 @@ function render({ model, el }) {
     };
     canvas.onkeydown = (event) => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-      if (!step && !(event.key === " " && frozen)) return;
+      if (!step && event.key !== " ") return;
       event.preventDefault(); event.stopPropagation();
-      if (!step) { swap.click(); return; }
+      if (!step) { onSpace(); return; }
       const from = probe ?? { x: canvas.width >> 1, y: canvas.height >> 1 }, inside = (value, size) => Math.max(0, Math.min(size - 1, value));
       setProbe({ x: inside(from.x + step[0], canvas.width), y: inside(from.y + step[1], canvas.height) });
     };
@@ -259,6 +268,7 @@ function render({ model, el }) {
   model.on("change:revision", change);
   showEmpty(); compare();
   change();
+  return () => document.removeEventListener("lesiondash-ab", onSpace);
 }
 
 export default { render };

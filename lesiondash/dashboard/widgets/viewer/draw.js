@@ -1,5 +1,5 @@
 // Drawing on the canvas: slices through their window, the filter's response over them, marks on top.
-const MARK = "#f0b429", OTHER = "#6fd3ff";
+const MARK = "#f0b429", OTHER = "#6fd3ff", PLATE = "rgb(0 0 0 / 62%)";
 const HANDLE_PX = 4.5;
 
 function windowed(hu, image, [center, width], invert) {
@@ -90,9 +90,12 @@ function drawMark(context, mark, at, selected, text, scale) {
   if (selected || mark.kind === "text") for (const [x, y] of points) context.fillRect(x - HANDLE_PX * scale, y - HANDLE_PX * scale, 2 * HANDLE_PX * scale, 2 * HANDLE_PX * scale);
   if (!text) return;
   context.font = `${12 * scale}px system-ui, sans-serif`;
-  context.shadowColor = "#000"; context.shadowBlur = 4 * scale;
   const width = context.measureText(text).width, edge = 8 * scale;
   const x = Math.max(edge, Math.min(x1 + 6 * scale, context.canvas.width - width - edge));
-  context.fillText(text, x, mark.kind === "text" ? y0 + 4 * scale : Math.min(y1 + 14 * scale, context.canvas.height - edge));
-  context.shadowBlur = 0;
+  const y = mark.kind === "text" ? y0 + 4 * scale : Math.min(y1 + 14 * scale, context.canvas.height - edge);
+  const colour = context.fillStyle;
+  context.fillStyle = PLATE;  // to be read over bone and over the filter's response
+  context.fillRect(x - 4 * scale, y - 12 * scale, width + 8 * scale, 16 * scale);
+  context.fillStyle = colour;
+  context.fillText(text, x, y);
 }

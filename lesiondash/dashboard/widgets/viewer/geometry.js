@@ -55,6 +55,21 @@ function shifted(points, by, [width, height]) {
   return points.map(([x, y]) => [x + dx, y + dy]);
 }
 
+// As much of the way from one place to another as the image has room for.
+function reaching(from, to, size) {
+  const shares = to.map((end, i) => (end < 0 ? from[i] / (from[i] - end) : end > size[i] ? (size[i] - from[i]) / (end - from[i]) : 1));
+  const share = Math.min(...shares);
+  return to.map((end, i) => from[i] + (end - from[i]) * share);
+}
+
+// A mark kept within the image; RECIST axes stay at right angles there too, the short one as long as there is room.
+function markWithin({ kind, points }, size, spacing) {
+  if (kind !== "recist") return within(points, size);
+  const [a, b] = within(points.slice(0, 2), size), axis = shortAxis(points, spacing);
+  const foot = recistPoints(a, b, { ...axis, sides: [0, 0] }, spacing)[2];
+  return [a, b, ...recistPoints(a, b, axis, spacing).slice(2).map((end) => reaching(foot, end, size))];
+}
+
 function within(points, [width, height]) {
   return points.map(([x, y]) => [Math.max(0, Math.min(width, x)), Math.max(0, Math.min(height, y))]);
 }
@@ -137,6 +152,13 @@ function distanceTo(kind, points, place) {
 function letterOf(direction) {
   const k = direction.reduce((best, value, i) => (Math.abs(value) > Math.abs(direction[best]) ? i : best), 0);
   return ["RL", "AP", "FH"][k][direction[k] > 0 ? 1 : 0];
+}
+
+// Which slice it is and where it lies; of a run meant to be played, which frame and when it comes.
+function placeText({ count, positions_mm, frame_rate_hz }, index) {
+  if (frame_rate_hz) return `frame ${index + 1} / ${count} · ${(index / frame_rate_hz).toFixed(2)} s`;
+  const z = positions_mm[index];
+  return `slice ${index + 1} / ${count}${z === undefined ? "" : ` · z ${z.toFixed(1)} mm`}`;
 }
 
 // Where a slice lies along the normal, in mm; frames without a place count by their number.

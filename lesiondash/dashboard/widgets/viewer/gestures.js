@@ -1,5 +1,5 @@
 // What pointers do on the slice: the left one uses the tool, the right one zooms, the middle one pans, two fingers both.
-const GRAB_PX = 9;
+const GRAB_PX = { mouse: 9, pen: 12, touch: 20 };
 
 // Two fingers: apart to zoom, together to pan. `view` says which view they move.
 function makePinch(view, draw) {
@@ -45,8 +45,8 @@ function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, s
   const clipped = ([x, y], now) => [Math.max(0, Math.min(now.width, x)), Math.max(0, Math.min(now.height, y))];
 
   // The mark, and where there is one the handle, under a place of the canvas; the selected mark first.
-  function under(place) {
-    const frame = view.frame(scan()), reach = GRAB_PX * devicePixelRatio;
+  function under(place, pointer) {
+    const frame = view.frame(scan()), reach = (GRAB_PX[pointer] ?? GRAB_PX.mouse) * devicePixelRatio;
     const here = marks.on(s.index).slice().reverse().sort((a, b) => Number(b.id === marks.selected) - Number(a.id === marks.selected));
     for (const mark of here) {
       const points = mark.points.map((point) => view.toCanvas(frame, point));
@@ -70,7 +70,7 @@ function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, s
     const start = view.toImage(now, x, y);
     s.drag = { tool, x, y, window: [...s.window], panX: view.panX, panY: view.panY, zoom: view.zoom, start };
     if (tool === "select") {
-      const found = under([x, y]);
+      const found = under([x, y], event.pointerType);
       marks.select(found?.mark.id ?? "", found?.handle ?? -1);
       s.drag.mark = found?.mark;
     }
@@ -89,12 +89,12 @@ function makeGestures({ canvas, view, marks, s, scan, draw, setWindow, setBox, s
     const here = clipped(s.cursor, now), start = clipped(d.start, now);
     if (d.tool === "box") {
       setBox([Math.min(start[0], here[0]), Math.min(start[1], here[1]), Math.max(start[0], here[0]), Math.max(start[1], here[1])]);
-    } else if (d.tool === "recist") s.preview = { kind: "recist", points: within(drawnRecist(start, here, now.spacing_mm), [now.width, now.height]) };
+    } else if (d.tool === "recist") s.preview = { kind: "recist", points: markWithin({ kind: "recist", points: drawnRecist(start, here, now.spacing_mm) }, [now.width, now.height], now.spacing_mm) };
     else if (POINTS[d.tool] === 2) s.preview = { kind: d.tool, points: [start, here] };
     else if (d.tool === "select" && d.mark) {
       const by = [s.cursor[0] - d.start[0], s.cursor[1] - d.start[1]];
       const size = [now.width, now.height];
-      const points = marks.handle < 0 ? shifted(d.mark.points, by, size) : within(movedPoint(d.mark, marks.handle, here, now.spacing_mm), size);
+      const points = marks.handle < 0 ? shifted(d.mark.points, by, size) : markWithin({ kind: d.mark.kind, points: movedPoint(d.mark, marks.handle, here, now.spacing_mm) }, size, now.spacing_mm);
       s.preview = { ...d.mark, points };
     } else if (d.tool === "window") {
       setWindow(...draggedWindow(d.window, x - d.x, y - d.y, now.unit));

@@ -41,8 +41,8 @@ function makePane(name) {
       context.strokeRect(frame.x + x0 * frame.sx, frame.y + y0 * frame.sy, (x1 - x0) * frame.sx, (y1 - y0) * frame.sy);
     },
     label(now, index, hu, frame, [center, width], cursor) {
-      const z = now.positions_mm[index], write = now.unit === "HU" ? Math.round : said;
-      tl.textContent = `slice ${index + 1} / ${now.count}${z === undefined ? "" : ` · z ${z.toFixed(1)} mm`}`;
+      const write = now.unit === "HU" ? Math.round : said;
+      tl.textContent = `${placeText(now, index)}${now.spacing_assumed ? "\nsize of pixels unknown: 1 mm assumed" : ""}`;
       tr.textContent = `W ${write(width)} L ${write(center)}`;
       bl.textContent = "";
       if (cursor && hu) {

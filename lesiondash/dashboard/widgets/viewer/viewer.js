@@ -71,7 +71,7 @@ function render({ model, el }) {
     if (next !== s.index) s.direction = next > s.index ? 1 : -1;
     s.index = next;
     c.slider.value = s.index;
-    c.slider.setAttribute("aria-valuetext", `slice ${s.index + 1} of ${now.count}`);
+    c.slider.setAttribute("aria-valuetext", placeText(now, s.index).replace(" / ", " of "));
     if (tell) tellSlice();
     if (followed) beside.follow();
     draw();
@@ -92,7 +92,7 @@ function render({ model, el }) {
   }
   function preset(i) {
     const [, center, width] = PRESETS[i], now = scan(), hu = now && slices.get(now.uid, s.index);
-    if (center !== null) setWindow(center, width); else if (hu) setWindow(...spreadOf(hu));
+    if (center === null) { if (hu) setWindow(...spreadOf(hu)); } else if (now?.unit !== "values") setWindow(center, width);
   }
   function showEdges() {
     c.edges.forEach((input, i) => { input.value = s.box ? Math.round(s.box[i] * 10) / 10 : ""; });
@@ -161,7 +161,7 @@ function render({ model, el }) {
     if (mark && mark.slice === s.index) {
       const last = mark.points.length - 1;
       const size = [now.width, now.height], handle = mark.kind === "recist" ? 1 : last, [x, y] = mark.points[handle];
-      const points = resize && last ? within(movedPoint(mark, handle, [x + dx, y + dy], now.spacing_mm), size) : shifted(mark.points, [dx, dy], size);
+      const points = resize && last ? markWithin({ kind: mark.kind, points: movedPoint(mark, handle, [x + dx, y + dy], now.spacing_mm) }, size, now.spacing_mm) : shifted(mark.points, [dx, dy], size);
       marks.change(mark.id, { points });
       if (mark.kind === "box") setBox(bounds(points));
       return;
@@ -174,7 +174,7 @@ function render({ model, el }) {
     const now = scan(), n = POINTS[s.tool];
     if (!now || !n) return;
     const [x, y] = view.toImage(now, canvas.width / 2, canvas.height / 2), a = [x - 16, y - 16], b = [x + 16, y + 16];
-    addMark({ kind: s.tool, points: s.tool === "recist" ? drawnRecist(a, b, now.spacing_mm) : n === 1 ? [[x, y]] : [a, b] });
+    addMark({ kind: s.tool, points: markWithin({ kind: s.tool, points: s.tool === "recist" ? drawnRecist(a, b, now.spacing_mm) : n === 1 ? [[x, y]] : [a, b] }, [now.width, now.height], now.spacing_mm) });
   }
 
   let cine = 0;
@@ -199,6 +199,7 @@ function render({ model, el }) {
     else if (control) redo();
     else if (key === "pageup" || key === "pagedown") goTo(s.index + (key === "pageup" ? -5 : 5));
     else if (key === "enter") search();
+    else if (key === " ") document.dispatchEvent(new CustomEvent("lesiondash-ab"));
     else if (key === "k") place();
     else if (key === "n") selectNext(event.shiftKey ? -1 : 1);
     else if (key === "delete" || key === "backspace") remove();
@@ -216,6 +217,11 @@ function render({ model, el }) {
     else return;
     event.preventDefault();
   };
+
+  // A button that was clicked keeps the focus: the letters go on working from there.
+  el.addEventListener("keydown", (event) => {
+    if (event.target.tagName === "BUTTON" && event.key !== "Enter" && event.key !== " " && event.key !== "Tab") canvas.onkeydown(event);
+  });
 
   for (const [name, node] of Object.entries(c.tools)) node.onclick = () => setTool(name);
   c.presets.forEach((node, i) => { node.onclick = () => preset(i); });
@@ -247,6 +253,7 @@ function render({ model, el }) {
     view.reset();
     const now = scan();
     c.slider.max = now ? now.count - 1 : 0;
+    c.presets.forEach((node, i) => { node.disabled = now?.unit === "values" && PRESETS[i][1] !== null; });  // they are of HU
     if (now?.frame_rate_hz) c.rate.value = Math.round(now.frame_rate_hz);
     onBox();
     goTo(model.get("slice_index"), false);
