@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lesiondash.errors import TrainingValueError
 from lesiondash.images.crops import CROP_PX
 from lesiondash.records import AugmentSettings
 
@@ -37,10 +38,11 @@ def augment(
     further channels that take the same geometry, in place of the windows where replace is true. joint: how many crops a
     batch shared between machines has, and (n,) which of them these are, so that all draw alike; noise alone differs.
     Returns (n, channels, 64, 64) float32 in [0, 1], channels as of `Encoder.inputs`: geometry, then blur and noise in
-    HU, then windows. At strength 0 it is the centre of the crop, windowed. Raises `ValueError` for another shape.
+    HU, then windows. At strength 0 it is the centre of the crop, windowed. Raises `TrainingValueError` for another
+    shape.
     """
     if crops.ndim not in (3, 4) or crops.shape[-2:] != (MARGIN_PX, MARGIN_PX):
-        raise ValueError(f"crops must be (n, {MARGIN_PX}, {MARGIN_PX}), not {tuple(crops.shape)}")
+        raise TrainingValueError(f"Crops must be (n, {MARGIN_PX}, {MARGIN_PX}), not {tuple(crops.shape)}.")
     if crops.ndim == 3:
         crops = crops[:, None]
     drawn = _draw(len(crops) if joint is None else joint[0], len(windows), settings, generator, crops.device)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lesiondash.errors import TrainingValueError
+
 
 class LARS(Optimizer):
     """Layer-wise adaptive rate scaling (You et al. 2017, algorithm 1).
@@ -17,7 +19,7 @@ class LARS(Optimizer):
     with the learning rate γ, the trust coefficient η, the weight decay β and the momentum m. λ is 1 where w
     or g is zero. Tensors of fewer than two dimensions (biases, norms) take plain momentum steps at γ ·
     plain_scale, without decay. One step moves a tensor by about γ·η/(1 − m) of its norm: at the paper's γ =
-    0.05 that is 0.05 %. Raises `ValueError` for values out of range.
+    0.05 that is 0.05 %. Raises `TrainingValueError` for values out of range.
     """
 
     def __init__(
@@ -32,8 +34,8 @@ class LARS(Optimizer):
     ) -> None:
         """Take the tensors to train and the values of the formula above."""
         if lr < 0 or weight_decay < 0 or not 0 <= momentum < 1 or trust_coefficient <= 0 or plain_scale < 0:
-            raise ValueError(
-                "LARS needs lr, weight_decay, plain_scale >= 0, 0 <= momentum < 1 and trust_coefficient > 0"
+            raise TrainingValueError(
+                "LARS needs lr, weight_decay, plain_scale >= 0, 0 <= momentum < 1 and trust_coefficient > 0."
             )
         defaults = {
             "lr": lr,
