@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from lesiondash.errors import TrainingValueError
 from lesiondash.images.crops import CROP_PX
+from lesiondash.learning.network import window_limits
 from lesiondash.records import AugmentSettings
 
 MARGIN = 1.5
@@ -119,7 +120,7 @@ def _blur(views: Tensor, sigma_px: Tensor) -> Tensor:
 
 def _window(hu: Tensor, windows: Sequence[Sequence[float]], drawn: dict[str, Tensor]) -> Tensor:
     """Show (n, slices, 64, 64) through windows of jittered centre and width: (n, slices · windows, 64, 64)."""
-    limits = torch.as_tensor(windows, dtype=torch.float32, device=hu.device)  # (c, 2)
+    limits = window_limits(tuple(map(tuple, windows)), hu.device)  # (c, 2)
     width = limits[:, 1] - limits[:, 0]
     center = limits.mean(dim=1) + width * drawn["window_shift"][:, :-1]
     width = width * drawn["window_scale"][:, :-1]
