@@ -9,13 +9,14 @@ test the slices of 2 are trained on too, without labels. Queries are the central
 among those of other patients; cosines in float64, equal ones by index.
 
 The images are 64 × 64 and stretched from 0 to 255 slice by slice, so HU is lost: the values stand for HU here, shown
-through one window of 0 to 255. For training they are mirrored at the edges to 96 × 96, the room that `augment` shifts
-and rotates in; what is embedded is the image as it is. Each slice is a lesion of its own: slices of one nodule differ
-in size, which the target is made of.
+through one window of 0 to 255. What is embedded is their middle, 32 × 32 pixels resampled to 64 × 64: a nodule is small
+and in the middle, and around it lie pleura and vessels. For training it is the middle 48 × 48, resampled to 96 × 96,
+the room that `augment` shifts and rotates in. Each slice is a lesion of its own: slices of one nodule differ in size,
+which the target is made of.
 
 Every trained network is a line of --out, so that a run that was cut off goes on where it stopped. Intervals are of
 2,000 resamples of patients, queries averaged over the seeds; differences are to the untrained network of the same seed
-on the same resamples. The first thing done is to find the known scores of raw pixels again.
+on the same middles and resamples. The first thing done is to find the known scores of raw pixels again.
 """
 
 from __future__ import annotations
@@ -32,10 +33,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from machine import describe
+from torch.nn import functional as F
 
 from lesiondash import Encoder
+from lesiondash.images.crops import CROP_PX
 from lesiondash.learning.architecture import Architecture
+from lesiondash.learning.augment import MARGIN, MARGIN_PX
 from lesiondash.learning.dataset import TrainingCrops, responses_of
 from lesiondash.learning.pretrain import pretrain
 from lesiondash.learning.settings import PretrainSettings, settings_of
@@ -48,7 +53,8 @@ PIXELS, PIXELS_CHANCE = (0.211, 0.486, 0.364, 0.339), 0.256
 TOLERANCE = 0.002
 SPLITS = {"test": (1, (2, 3, 4)), "validation": (2, (3, 4))}
 """Patient number mod 5 of the queries, and of the slices that are trained on."""
-PAD_PX = 16
+FIELD_PX = 32
+"""The middle of an image that is embedded."""
 PAD_MODE = "reflect"
 RESAMPLES = 2000
 NODULES = Architecture(windows=((0.0, 255.0),), filter_window=Window(127.5, 255.0))
@@ -96,7 +102,7 @@ Scores = npt.NDArray[np.float64]
 @dataclass(frozen=True, eq=False)
 class Nodules:
     """One split. queries: (q, 64, 64) uint8 central slices, of kinds and of patients, (q,); training: crops to learn
-    from, 96 × 96.
+    from, 96 × 96, of 1.5 × the field that is embedded.
     """
 
     queries: npt.NDArray[np.uint8]
@@ -104,6 +110,11 @@ class Nodules:
     patients: npt.NDArray[np.int64]
     training: npt.NDArray[np.int16]
     training_patients: npt.NDArray[np.int64]
+
+    @cached_property
+    def middles(self) -> npt.NDArray[np.int16]:
+        """What of the queries is embedded, (q, 64, 64)."""
+        return middle(self.queries, FIELD_PX, CROP_PX)
 
     @cached_property
     def responses(self) -> npt.NDArray[np.float16]:
@@ -129,9 +140,18 @@ def read(folder: Path, split: str) -> Nodules:
     seen = np.flatnonzero(np.isin(patients[nodules] % 5, taught))
     if set(patients[chosen]) & set(patients[nodules[seen]]):
         raise SystemExit("A patient is both learned from and asked for.")
-    room = ((0, 0), (PAD_PX, PAD_PX), (PAD_PX, PAD_PX))
-    wide = np.pad(images[seen], room, mode=PAD_MODE).astype(np.int16)
+    wide = middle(images[seen], round(FIELD_PX * MARGIN), MARGIN_PX)
     return Nodules(images[central[chosen]], kinds[chosen], patients[chosen], wide, patients[nodules[seen]])
+
+
+def middle(images: npt.NDArray[np.uint8], field_px: int, size_px: int) -> npt.NDArray[np.int16]:
+    """Return the middle of images (n, 64, 64), field_px wide, as (n, size_px, size_px); mirrored where it is wider."""
+    missing = max(0, -(-(field_px - images.shape[1]) // 2))
+    wide = np.pad(images, ((0, 0), (missing, missing), (missing, missing)), mode=PAD_MODE)
+    start = (wide.shape[1] - field_px) // 2
+    part = torch.from_numpy(wide[:, None, start : start + field_px, start : start + field_px])
+    shown = F.interpolate(part.float(), (size_px, size_px), mode="bilinear", align_corners=False)
+    return shown[:, 0].round().to(torch.int16).numpy()
 
 
 def kinds_of(table: pd.DataFrame) -> npt.NDArray[np.int64]:
@@ -236,7 +256,7 @@ class Results:
 
 def trained(name: str, settings: PretrainSettings, nodules: Nodules, results: Results, split: str) -> Scores:
     """Return a trained network's scores, out of the file where it is there."""
-    key = f"{split}/{name}/{settings.seed}/{settings.digest}"
+    key = f"{split}/{FIELD_PX}px/{name}/{settings.seed}/{settings.digest}"
     known = results.get(key)
     if known is not None:
         return known
@@ -245,17 +265,17 @@ def trained(name: str, settings: PretrainSettings, nodules: Nodules, results: Re
     start = time.perf_counter()
     encoder = pretrain(data, settings, progress=lambda _, __, loss: losses.append(loss))
     took = time.perf_counter() - start
-    scores = score(encoder.embed(nodules.queries), nodules)
+    scores = score(encoder.embed(nodules.middles), nodules)
     said = "  ".join(f"{value:.3f}" for value in scores.mean(axis=0))
     print(f"{key}: {said}   loss {losses[0]:.2f} → {losses[-1]:.2f}, {took:.0f} s", flush=True)
     results.add(key, scores, seconds=round(took, 1), losses=losses[:: max(1, len(losses) // 10)], **settings.to_dict())
     return scores
 
 
-def untrained(seeds: Sequence[int], nodules: Nodules) -> Scores:
-    """Return (seeds, q, 4) of networks with random weights."""
+def untrained(seeds: Sequence[int], nodules: Nodules, crops: npt.NDArray[Any]) -> Scores:
+    """Return (seeds, q, 4) of networks with random weights, which see crops (q, 64, 64) of the queries."""
     encoders = (Encoder.untrained(seed, architecture=NODULES) for seed in seeds)
-    return np.stack([score(encoder.embed(nodules.queries), nodules) for encoder in encoders])
+    return np.stack([score(encoder.embed(crops), nodules) for encoder in encoders])
 
 
 def resampled(scores: Scores, patients: npt.NDArray[np.int64]) -> Scores:
@@ -311,8 +331,9 @@ def main() -> None:
     check_pixels(asked.folder)
     nodules, results = read(asked.folder, asked.split), Results(asked.out)
     print(f"{len(nodules.kinds)} {asked.split} nodules of {len(set(nodules.patients))} patients")
-    baseline = untrained(asked.seeds, nodules)
-    table = {"pixels": pixels(nodules)[None], "untrained-gem": baseline}
+    baseline = untrained(asked.seeds, nodules, nodules.middles)
+    whole = untrained(asked.seeds, nodules, nodules.queries)
+    table = {"pixels": pixels(nodules)[None], "untrained-gem, whole images": whole, "untrained-gem": baseline}
     for seed in asked.seeds:
         for name in asked.only:
             settings = settings_for(name, seed, asked.set, steps=asked.steps, batch=asked.batch)

@@ -74,9 +74,9 @@ def main() -> None:
     for seed in asked.seeds:
         settings = settings_for(asked.model, seed, [])
         before = Encoder.untrained(seed, architecture=replace(settings.architecture, frangi="none"))
-        untrained.append(evaluate(before.embed(nodules.queries), lesions, scopes=SCOPES))
+        untrained.append(evaluate(before.embed(nodules.middles), lesions, scopes=SCOPES))
         encoder = pretrain(nodules.crops(settings.architecture), settings)
-        trained.append(evaluate(encoder.embed(nodules.queries), lesions, scopes=SCOPES))
+        trained.append(evaluate(encoder.embed(nodules.middles), lesions, scopes=SCOPES))
         print(f"seed {seed}: {trained[-1]['cross'].scores}", flush=True)
     show("untrained", untrained)
     show(asked.model, trained)

@@ -41,6 +41,10 @@ class TrainingError(EncoderError):
     """A training that cannot start, go on or resume; the last good state is kept."""
 
 
+class TrainingValueError(TrainingError, ValueError):
+    """A number or an array that a loss, an optimiser or an augmentation cannot take."""
+
+
 class TrainingStopped(TrainingError):
     """A training that somebody stopped: no fault, and it can be resumed."""
 

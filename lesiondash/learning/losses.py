@@ -1,10 +1,20 @@
-"""Losses on vectors: contrastive between two views of a batch, triplets, supervised, and the VAE's."""
+"""Losses on vectors: contrastive between two views of a batch, triplets, supervised, and the VAE's.
+
+Cosines are computed in float32 whatever runs the network, in float64 for vectors of that; a batch of nothing has the
+loss 0. What cannot be a batch raises `TrainingValueError`, which is a `ValueError`.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from lesiondash.errors import TrainingValueError
 
 
 def nt_xent(
@@ -22,7 +32,7 @@ def nt_xent(
     0.5515
     """
     positive, others = _similarities(a, b, temperature, groups, negatives)
-    return (torch.logsumexp(torch.cat([positive[:, None], others], dim=1), dim=1) - positive).mean()
+    return _mean(torch.logsumexp(torch.cat([positive[:, None], others], dim=1), dim=1) - positive)
 
 
 def dcl(
@@ -37,7 +47,7 @@ def dcl(
     positive, others = _similarities(a, b, temperature, groups, negatives)
     alone = torch.isneginf(others).all(dim=1)
     repulsion = torch.logsumexp(others.masked_fill(alone[:, None], 0.0), dim=1)
-    return (repulsion.masked_fill(alone, 0.0) - positive).mean()
+    return _mean(repulsion.masked_fill(alone, 0.0) - positive)
 
 
 def triplet(a: Tensor, p: Tensor, n: Tensor, margin: float = 0.8) -> Tensor:
@@ -52,12 +62,14 @@ def triplet(a: Tensor, p: Tensor, n: Tensor, margin: float = 0.8) -> Tensor:
     0.0
     """
     if not a.shape == p.shape == n.shape or a.ndim != 2:
-        raise ValueError(
-            f"triplets must have one shape (k, d), not {tuple(a.shape)}, {tuple(p.shape)} and {tuple(n.shape)}"
+        raise TrainingValueError(
+            f"Triplets must have one shape (k, d), not {tuple(a.shape)}, {tuple(p.shape)} and {tuple(n.shape)}."
         )
-    anchor, positive, negative = (F.normalize(each.float(), dim=1) for each in (a, p, n))
+    if not 0 <= margin < math.inf:
+        raise TrainingValueError(f"The margin must be a number of 0 or more, not {margin}.")
+    anchor, positive, negative = (_unit(each) for each in (a, p, n))
     further = (anchor * negative).sum(dim=1) - (anchor * positive).sum(dim=1)  # d(a, p) − d(a, n)
-    return 0.5 * F.relu(margin + further).mean()
+    return 0.5 * _mean(F.relu(margin + further))
 
 
 def supcon(z: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
@@ -72,11 +84,12 @@ def supcon(z: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
     0.5515
     """
     if z.ndim != 2 or labels.shape != z.shape[:1]:
-        raise ValueError(f"vectors (n, d) need labels (n,), not {tuple(z.shape)} and {tuple(labels.shape)}")
+        raise TrainingValueError(f"Vectors (n, d) need labels (n,), not {tuple(z.shape)} and {tuple(labels.shape)}.")
     _check_temperature(temperature)
-    z = F.normalize(z.float(), dim=1)
+    z, labels = _unit(z), labels.to(z.device)
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    similarity = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
+    with _full_precision(z):
+        similarity = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
     log_share = (similarity - torch.logsumexp(similarity, dim=1, keepdim=True)).masked_fill(itself, 0.0)
     positives = (labels[:, None] == labels[None, :]) & ~itself
     count = positives.sum(dim=1)
@@ -98,8 +111,24 @@ def vae_loss(pictures: Tensor, images: Tensor, mean: Tensor, log_variance: Tenso
 
 
 def _check_temperature(temperature: float) -> None:
-    if not temperature > 0:
-        raise ValueError(f"the temperature must be positive, not {temperature}")
+    if not 0 < temperature < math.inf:
+        raise TrainingValueError(f"The temperature must be a number above 0, not {temperature}.")
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Normalise rows; a zero vector stays one, whose cosine with all is 0."""
+    return F.normalize(vectors if vectors.dtype == torch.float64 else vectors.float(), dim=1)
+
+
+@contextmanager
+def _full_precision(vectors: Tensor) -> Iterator[None]:
+    """Keep autocast away from cosines: in bfloat16 a temperature of 0.1 would leave one digit of them."""
+    with torch.autocast(vectors.device.type, enabled=False):
+        yield
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.sum() / max(1, len(values))
 
 
 def _similarities(
@@ -109,19 +138,20 @@ def _similarities(
     where not a negative.
     """
     if a.shape != b.shape or a.ndim != 2:
-        raise ValueError(f"two views must have one shape (n, d), not {tuple(a.shape)} and {tuple(b.shape)}")
+        raise TrainingValueError(f"Two views must have one shape (n, d), not {tuple(a.shape)} and {tuple(b.shape)}.")
     _check_temperature(temperature)
     n = len(a)
     ids = torch.arange(n, device=a.device) if groups is None else groups.to(a.device)
     if ids.shape != (n,):
-        raise ValueError(f"groups must be ({n},), not {tuple(ids.shape)}")
-    z = F.normalize(torch.cat([a, b]).float(), dim=1)  # (2n, d)
-    similarity = z @ z.T / temperature  # (2n, 2n)
-    positive = torch.cat([similarity.diagonal(n), similarity.diagonal(-n)])  # (2n,)
+        raise TrainingValueError(f"groups must be ({n},), not {tuple(ids.shape)}.")
+    if negatives is not None and (negatives.ndim != 2 or negatives.shape[1] != a.shape[1]):
+        raise TrainingValueError(f"negatives must be (m, {a.shape[1]}), not {tuple(negatives.shape)}.")
+    z = _unit(torch.cat([a, b]))  # (2n, d)
     ids = torch.cat([ids, ids])
-    others = similarity.masked_fill(ids[:, None] == ids[None, :], -torch.inf)
-    if negatives is not None:
-        if negatives.ndim != 2 or negatives.shape[1] != a.shape[1]:
-            raise ValueError(f"negatives must be (m, {a.shape[1]}), not {tuple(negatives.shape)}")
-        others = torch.cat([others, z @ F.normalize(negatives.float(), dim=1).T / temperature], dim=1)
+    with _full_precision(z):
+        similarity = z @ z.T / temperature  # (2n, 2n)
+        positive = torch.cat([similarity.diagonal(n), similarity.diagonal(-n)])  # (2n,)
+        others = similarity.masked_fill(ids[:, None] == ids[None, :], -torch.inf)
+        if negatives is not None:
+            others = torch.cat([others, z @ _unit(negatives).to(z.dtype).T / temperature], dim=1)
     return positive, others

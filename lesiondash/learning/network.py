@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import lru_cache
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
@@ -102,9 +104,28 @@ def window_channels(hu: Tensor, windows: Sequence[Sequence[float]]) -> Tensor:
     """Show HU through each window: (n, y, x) to (n, len(windows), y, x) float32, linear from 0 to 1 and
     clipped.
     """
-    limits = torch.as_tensor(windows, dtype=torch.float32, device=hu.device)  # (c, 2)
+    limits = window_limits(tuple(map(tuple, windows)), hu.device)  # (c, 2)
     low, high = limits[:, 0, None, None], limits[:, 1, None, None]
     return ((hu.float().unsqueeze(1) - low) / (high - low)).clamp_(0.0, 1.0)
+
+
+@lru_cache(16)
+def window_limits(windows: tuple[tuple[float, ...], ...], device: torch.device) -> Tensor:
+    """Return windows as (c, 2) float32 on a device; kept there, since to send them anew makes the host wait."""
+    with torch.inference_mode(False):
+        return torch.tensor(windows, dtype=torch.float32, device=device)
+
+
+def graphed(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return a model whose steps run as CUDA graphs on a GPU, and the model itself elsewhere.
+
+    A ResNet-18's step is some four hundred small kernels: a GPU that is told of each one waits for the host. Needs
+    triton, which comes with torch on Linux.
+    """
+    if device.type != "cuda" or find_spec("triton") is None:
+        return model
+    model.compile(mode="reduce-overhead")
+    return model
 
 
 def best_device() -> torch.device:

@@ -20,10 +20,10 @@ from lesiondash.learning.lars import LARS
 from lesiondash.learning.losses import dcl, nt_xent, vae_loss
 from lesiondash.learning.models import VAE, SimCLR
 from lesiondash.learning.monitor import Monitor
-from lesiondash.learning.network import EMBEDDING_DIM, bfloat16_is_fast
+from lesiondash.learning.network import EMBEDDING_DIM, bfloat16_is_fast, graphed
 from lesiondash.learning.runs import Run
 from lesiondash.learning.settings import TRUST, PretrainSettings
-from lesiondash.learning.statistics import plain_network, resident, settle_statistics
+from lesiondash.learning.statistics import plain_network, resident, sent, settle_statistics
 
 CONTRASTIVE = {"dcl": dcl, "nt_xent": nt_xent}
 MODELS: dict[str, type[SimCLR] | type[VAE]] = {"simclr": SimCLR, "vae": VAE}
@@ -59,7 +59,7 @@ def pretrain(
     optimizer = make_optimizer(model, settings)
     monitor = Monitor(settings, data, run, world, progress)
     start = monitor.restore(model, optimizer)
-    shared = world.share(model)
+    shared = graphed(world.share(model), world.device)
     views = Views(data, settings, world)
     fast = bfloat16_is_fast(world.device)
 
@@ -67,8 +67,8 @@ def pretrain(
         for group in optimizer.param_groups:
             group["lr"] = settings.rate_at(step)
         batch = views.at(step)
+        optimizer.zero_grad(set_to_none=True)  # before the forward pass, whose graph takes the gradients' memory
         loss = _loss(shared, batch, views, settings, world, fast)
-        optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
         monitor.after(step + 1, loss.detach(), batch.pictures, model, optimizer)
@@ -112,13 +112,13 @@ class Views:
         part, extra = world.rows(len(batch.first)), world.rows(len(batch.background))
         simclr = self._settings.model == "simclr"
         sides = [batch.first, batch.second] if simclr else [batch.first]
-        rows = torch.from_numpy(np.concatenate([side[part] for side in sides])).to(world.device)
+        rows = sent(np.concatenate([side[part] for side in sides]), world.device)
         crops = [self._lesions[0][rows]]
         responses = None if self._lesions[1] is None else [self._lesions[1][rows]]
         place = [np.arange(len(side))[part] + k * len(side) for k, side in enumerate(sides)]
         total = len(batch.first) * len(sides)
         if simclr and len(batch.background):
-            rows = torch.from_numpy(batch.background[extra]).to(world.device)
+            rows = sent(batch.background[extra], world.device)
             crops.append(self._background[0][rows])
             if responses is not None and self._background[1] is not None:
                 responses.append(self._background[1][rows])
@@ -131,9 +131,9 @@ class Views:
             self.generator,
             responses=None if responses is None else torch.cat(responses),
             replace=self._settings.architecture.frangi == "replace",
-            joint=(total, torch.from_numpy(np.concatenate(place)).to(world.device)),
+            joint=(total, sent(np.concatenate(place), world.device)),
         )
-        patients = self._patients[torch.from_numpy(batch.first).to(world.device)]
+        patients = self._patients[sent(batch.first, world.device)]
         return StepViews(views.contiguous(memory_format=torch.channels_last), patients, part.stop - part.start)
 
 
@@ -162,7 +162,10 @@ def _loss(
 def make_optimizer(model: nn.Module, settings: PretrainSettings) -> Optimizer:
     """Return LARS with its trust coefficient of 0.001, or AdamW, as the settings say."""
     if settings.optimiser == "adamw":
-        return torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        fused = next(model.parameters()).is_cuda or None  # None: as torch chooses
+        return torch.optim.AdamW(
+            model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
+        )
     return LARS(
         model.parameters(),
         lr=settings.learning_rate,

@@ -80,11 +80,16 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer, tensors: dict[s
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise TrainingError(f"{path.name} is of another network; start another run.") from error
-    for number, weight in enumerate(_weights(optimizer)):
+    weights_here = _weights(optimizer)
+    # AdamW counts its steps in a tensor that stays on the CPU, unless one kernel does the whole step.
+    fused = optimizer.param_groups[0].get("fused")
+    count_on = weights_here[0].device if fused else torch.device("cpu")
+    for number, weight in enumerate(weights_here):
         prefix = f"{MOMENT}{number}."
         state = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
-        # AdamW counts its steps in a tensor that stays on the CPU.
-        optimizer.state[weight] = {key: each if each.ndim == 0 else _like(each, weight) for key, each in state.items()}
+        optimizer.state[weight] = {
+            key: _like(each, weight) if each.ndim else each.to(count_on) for key, each in state.items()
+        }
 
 
 def _like(kept: Tensor, weight: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lesiondash.errors import TrainingError
 from lesiondash.learning.losses import dcl, nt_xent, supcon, triplet, vae_loss
 
 SIZES = [(2, 3), (5, 4), (8, 16)]
@@ -101,8 +102,12 @@ def test_gradient_is_finite_without_any_negative(loss: Any) -> None:
 
 def test_impossible_arguments_are_refused() -> None:
     a, b = random_views(4, 8)
-    with pytest.raises(ValueError, match="temperature"):
-        nt_xent(a, b, 0.0)
+    for temperature in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(TrainingError, match="temperature"):
+            nt_xent(a, b, temperature)
+    for margin in (-0.1, math.nan, math.inf):
+        with pytest.raises(TrainingError, match="margin"):
+            triplet(a, b, a, margin)
     with pytest.raises(ValueError, match="shape"):
         dcl(a, b[:3])
     with pytest.raises(ValueError, match="groups"):
@@ -230,9 +235,47 @@ def test_vae_loss_is_the_negative_evidence_bound() -> None:
 
 def test_wrong_shapes_are_refused() -> None:
     a, b = random_views(4, 8)
-    with pytest.raises(ValueError, match="triplets"):
+    with pytest.raises(ValueError, match="Triplets"):
         triplet(a, b, a[:3])
     with pytest.raises(ValueError, match="labels"):
         supcon(a, torch.arange(3))
     with pytest.raises(ValueError, match="negatives"):
         nt_xent(a, b, negatives=torch.zeros(2, 7))
+
+
+LABELS = torch.tensor([0, 0, 1, 1, 0, 2])
+EVERY_LOSS: dict[str, Any] = {
+    "nt_xent": lambda a, b: nt_xent(a, b, temperature=0.1),
+    "dcl": lambda a, b: dcl(a, b, temperature=0.1),
+    "triplet": lambda a, b: triplet(a, b, a.flip(0), margin=0.3),
+    "supcon": lambda a, b: supcon(a + b, LABELS[: len(a)], temperature=0.1),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_LOSS)
+def test_gradients_are_those_of_finite_differences(name: str) -> None:
+    a, b = (view.double().requires_grad_() for view in random_views(6, 5))
+    assert EVERY_LOSS[name](a, b).dtype == torch.float64
+    assert torch.autograd.gradcheck(EVERY_LOSS[name], (a, b))
+
+
+@pytest.mark.parametrize("name", EVERY_LOSS)
+def test_half_precision_around_a_loss_does_not_reach_into_it(name: str) -> None:
+    a, b = random_views(6, 16)
+    alone = EVERY_LOSS[name](a, b)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        around = EVERY_LOSS[name](a, b)
+    assert around.dtype == torch.float32
+    assert float(around) == pytest.approx(float(alone), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", EVERY_LOSS)
+def test_a_batch_of_nothing_and_vectors_of_nothing_have_numbers(name: str) -> None:
+    assert float(EVERY_LOSS[name](torch.zeros(0, 4), torch.zeros(0, 4))) == 0.0
+    a, b = random_views(6, 4)
+    a.mul_(torch.tensor([0.0, 1, 1, 1, 1, 1])[:, None]).requires_grad_()
+    loss = EVERY_LOSS[name](a, b)
+    loss.backward()
+    assert a.grad is not None
+    assert math.isfinite(float(loss.detach()))
+    assert torch.isfinite(a.grad).all()

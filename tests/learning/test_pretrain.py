@@ -14,6 +14,7 @@ from lesiondash.learning.architecture import Architecture
 from lesiondash.learning.dataset import TrainingCrops
 from lesiondash.learning.distributed import World
 from lesiondash.learning.encoder import Encoder
+from lesiondash.learning.models import VAE, SimCLR
 from lesiondash.learning.pretrain import Views, pretrain
 from lesiondash.learning.settings import PretrainSettings, settings_of
 
@@ -187,3 +188,14 @@ def test_crops_of_another_network_are_refused() -> None:
     data = TrainingCrops.of_arrays(toy_crops(), np.arange(24) // 2)
     with pytest.raises(TrainingError, match="another network"):
         pretrain(data, replace(SETTINGS, architecture=Architecture(frangi="channel")))
+
+
+@pytest.mark.parametrize("model", [SimCLR, VAE])
+def test_a_model_is_one_graph_for_a_compiler(model: Any) -> None:
+    # What a GPU runs as one CUDA graph must not fall apart into several, with the host in between.
+    built = model(Architecture(), 0).to(memory_format=torch.channels_last).train()
+    views = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    inputs = (views,) if model is SimCLR else (views, torch.zeros(4, 512))
+    plain = built(*inputs)
+    built.compile(backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(built(*inputs), plain, rtol=1e-4, atol=1e-4)
