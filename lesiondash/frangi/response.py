@@ -71,8 +71,7 @@ def frangi_filter(
     setting = Setting.checked(params.sigmas, spacing_mm, ndim, tolerance, device)
     pixels = checked_image(image, dtype, ndim, 4, "filter it in parts with a margin of some 6 σ, or in float32")
     fast = kernels(compile, pixels.dtype, pixels.size * len(params.sigmas)) if device is None else None
-    with full_precision(device):
-        return _as_asked(_filter(pixels, params, setting, fast, np.shape(image)), asked)
+    return _as_asked(_filter(pixels, params, setting, fast, np.shape(image)), asked)
 
 
 def _as_asked(found: FrangiResult, dtype: np.dtype[Any]) -> FrangiResult:
@@ -84,6 +83,13 @@ def _filter(
     pixels: FloatArray, params: FrangiParams, setting: Setting, fast: ModuleType | None, shape: tuple[int, ...]
 ) -> FrangiResult:
     """Filter checked pixels, which it may overwrite, scale by scale, keeping the largest response and its scale."""
+    with full_precision(setting.device):
+        return _filtered(pixels, params, setting, fast, shape)
+
+
+def _filtered(
+    pixels: FloatArray, params: FrangiParams, setting: Setting, fast: ModuleType | None, shape: tuple[int, ...]
+) -> FrangiResult:
     if params.gamma == "auto":
         _to_unit_norm(pixels, setting)
         params = replace(params, gamma=0.5)

@@ -12,6 +12,7 @@ import pytest
 
 from lesiondash.dashboard.panels import sensitivity as panels_sensitivity
 from lesiondash.dashboard.panels.frangi import FrangiPanel, values_of
+from lesiondash.frangi import engine
 from lesiondash.frangi.apply import open_filtered
 from lesiondash.frangi.presets import PRESETS, from_link, from_yaml
 from lesiondash.learning.architecture import Architecture
@@ -139,6 +140,7 @@ def test_what_is_shown_is_said(page: Any) -> None:
     box, _ = page.frangi.respond(sliders(page))
     assert "the box on slice" in box["place"]
     assert (box["unit"], box["width"], box["aspect"]) == ("HU", page.state.window.width_hu, 1)
+    assert box["engine"] == engine()
     again, _ = page.frangi.respond(sliders(page, gamma=0.2))
     whole, _ = page.frangi.respond(sliders(page, area="slice"))
     assert box["shown"] == again["shown"] != whole["shown"]

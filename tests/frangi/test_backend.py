@@ -92,8 +92,7 @@ def test_a_callers_precision_does_not_reach_a_device() -> None:
         assert np.quantile(np.abs(response - wanted), 0.999) < 1e-5
 
 
-@pytest.mark.parametrize("tolerance", [None, 1e-3])
-@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize(("ndim", "tolerance"), [(2, None), (2, 1e-3), (3, None)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_everything_is_computed_on_the_device(ndim: int, tolerance: Any, dtype: Any) -> None:
     """torch's "meta" device computes shapes alone: it shows what would meet from two devices without having a GPU."""
@@ -107,8 +106,6 @@ def test_everything_is_computed_on_the_device(ndim: int, tolerance: Any, dtype: 
             assert len(kinds) < 2, f"{function} takes tensors on {kinds}"
             return function(*args, **(kwargs or {}))
 
-    if ndim == 3 and tolerance:
-        pytest.skip("every scale of a volume is computed")
     pixels = np.random.default_rng(0).random((4, 40, 44)).astype(dtype)
     setting = Setting.checked(DEFAULT_SIGMAS[::4], None, ndim, tolerance, "meta")
     with OneDevice():
