@@ -132,7 +132,7 @@ def _begun(options: dict[str, Any]) -> tuple[Any, Any, Path, bool]:
     if epochs is not None:
         steps = steps_of_epochs(DeepLesion(root, partial=options["partial"]), settings, epochs)
         settings = replace(settings, steps=steps)
-    return run_named(options["name"] or default_name(settings)), settings, root, options["partial"]
+    return run_named(options["name"] or default_name(settings, root)), settings, root, options["partial"]
 
 
 def _demonstration() -> Path:

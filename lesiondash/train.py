@@ -17,7 +17,7 @@ from lesiondash.errors import LesionDashError, TrainingError, TrainingStopped
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.runs import Run, is_training, only_one
 from lesiondash.learning.settings import PretrainSettings
-from lesiondash.paths import encoder_path, runs_dir
+from lesiondash.paths import demo_dir, encoder_path, gallery_dir, runs_dir
 
 if TYPE_CHECKING:
     from lesiondash.learning.encoder import Encoder
@@ -116,9 +116,10 @@ def encoder_file(name: str | None) -> Path:
     return path if path.suffix == ".safetensors" else run_named(name).encoder
 
 
-def default_name(settings: PretrainSettings) -> str:
-    """Return the name of a run: what it trains, and digits that its settings decide."""
-    return f"{settings.title}-{settings.digest}"
+def default_name(settings: PretrainSettings, root: Path) -> str:
+    """Return the name of a run: what it trains, digits that its settings decide, and the collection's if not ours."""
+    name = f"{settings.title}-{settings.digest}"
+    return name if root.resolve() == demo_dir().resolve() else f"{name}-{gallery_dir(root).name}"
 
 
 def adopt(encoder: Path) -> None:
