@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +39,12 @@ def train(
 
     first = os.environ.get("RANK", "0") == "0"
     say = progress or (lambda step, done, total: None)
-    with only_one(run.folder.parent) if first else nullcontext():
+    with ExitStack() as held:
         if first:
+            held.enter_context(only_one(run.folder.parent))
             run.begin(settings, {"collection": str(root.resolve()), "partial": partial})
             run.ask("go")
-            _stop_on_signals(run)
+            held.enter_context(_stop_on_signals(run))
             run.say("running", step=0, steps=settings.steps, message="Cutting crops")
         try:
             data = training_crops(
@@ -152,15 +153,22 @@ def _say_end(run: Run, error: BaseException) -> None:
         run.say("failed", message=f"It ended by {type(error).__name__}; resume it, or look into train.log.", **known)
 
 
-def _stop_on_signals(run: Run) -> None:
+@contextmanager
+def _stop_on_signals(run: Run) -> Iterator[None]:
     """Let an interruption, or being told to end, stop at the next step with everything kept."""
 
     def ask(number: int, frame: Any) -> None:
         run.ask("stop")
         signal.signal(number, signal.SIG_DFL)  # a second time ends it at once
 
+    before = {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, ask)
+            before[number] = signal.signal(number, ask)
     except ValueError:  # not in the main thread: whoever started it has its own ways to stop it
-        return
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
