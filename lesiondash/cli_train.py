@@ -33,6 +33,7 @@ def train_command(
     pool: Annotated[str, typer.Option(help="gem or average.")] = "gem",
     stem: Annotated[str, typer.Option(help="imagenet (fastest), pool or cifar.")] = "imagenet",
     slices: Annotated[int, typer.Option(help="1, 3 or 9 slices a lesion.")] = 1,
+    windows: Annotated[int, typer.Option(help="3 HU windows, or 1, soft tissue alone.")] = 3,
     epochs: Annotated[int | None, typer.Option(help="Rounds over all lesions.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps, in place of rounds; default 110.")] = None,
     batch: Annotated[int, typer.Option(help="Lesions a step.")] = 64,
@@ -116,7 +117,7 @@ def _begun(options: dict[str, Any]) -> tuple[Any, Any, Path, bool]:
     from dataclasses import replace
 
     from lesiondash.images.deeplesion import DeepLesion
-    from lesiondash.learning.architecture import Architecture
+    from lesiondash.learning.architecture import DEFAULT_WINDOWS, Architecture
     from lesiondash.learning.dataset import steps_of_epochs
     from lesiondash.learning.settings import settings_of
     from lesiondash.train import default_name, run_named
@@ -126,13 +127,16 @@ def _begun(options: dict[str, Any]) -> tuple[Any, Any, Path, bool]:
         raise TrainingError("Give either --epochs, 1 or more, or --steps.")
     options["learning_rate"] = options["rate"]
     given = {key: options[key] for key in SETTINGS if options[key] is not None}
-    architecture = Architecture(**{key: options[key] for key in ("frangi", "pool", "stem", "slices")})
+    if options["windows"] not in (1, len(DEFAULT_WINDOWS)):
+        raise TrainingError(f"--windows is {options['windows']}; choose 1 or {len(DEFAULT_WINDOWS)}.")
+    parts = {key: options[key] for key in ("frangi", "pool", "stem", "slices")}
+    architecture = Architecture(windows=DEFAULT_WINDOWS[: options["windows"]], **parts)
     settings = settings_of(architecture=architecture, **given)
     root = options["data"] or _demonstration()
     if epochs is not None:
         steps = steps_of_epochs(DeepLesion(root, partial=options["partial"]), settings, epochs)
         settings = replace(settings, steps=steps)
-    return run_named(options["name"] or default_name(settings)), settings, root, options["partial"]
+    return run_named(options["name"] or default_name(settings, root)), settings, root, options["partial"]
 
 
 def _demonstration() -> Path:
@@ -159,6 +163,7 @@ def _train(run: Any, settings: Any, root: Path, partial: bool, tensorboard: bool
     from lesiondash.train import train
 
     if run.status["state"] == "done" and run.encoder.is_file():
+        run.begin(settings, {"collection": str(root.resolve()), "partial": partial})  # refuses another training's name
         typer.echo(f"{run.name} was trained before: {run.encoder}")
         return
     if settings.warning:

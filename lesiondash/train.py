@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from lesiondash.errors import LesionDashError, TrainingError, TrainingStopped
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.runs import Run, is_training, only_one
 from lesiondash.learning.settings import PretrainSettings
-from lesiondash.paths import encoder_path, runs_dir
+from lesiondash.paths import demo_dir, encoder_path, gallery_dir, runs_dir
 
 if TYPE_CHECKING:
     from lesiondash.learning.encoder import Encoder
@@ -39,11 +39,12 @@ def train(
 
     first = os.environ.get("RANK", "0") == "0"
     say = progress or (lambda step, done, total: None)
-    with only_one(run.folder.parent) if first else nullcontext():
+    with ExitStack() as held:
         if first:
+            held.enter_context(only_one(run.folder.parent))
             run.begin(settings, {"collection": str(root.resolve()), "partial": partial})
             run.ask("go")
-            _stop_on_signals(run)
+            held.enter_context(_stop_on_signals(run))
             run.say("running", step=0, steps=settings.steps, message="Cutting crops")
         try:
             data = training_crops(
@@ -116,9 +117,10 @@ def encoder_file(name: str | None) -> Path:
     return path if path.suffix == ".safetensors" else run_named(name).encoder
 
 
-def default_name(settings: PretrainSettings) -> str:
-    """Return the name of a run: what it trains, and digits that its settings decide."""
-    return f"{settings.title}-{settings.digest}"
+def default_name(settings: PretrainSettings, root: Path) -> str:
+    """Return the name of a run: what it trains, digits that its settings decide, and the collection's if not ours."""
+    name = f"{settings.title}-{settings.digest}"
+    return name if root.resolve() == demo_dir().resolve() else f"{name}-{gallery_dir(root).name}"
 
 
 def adopt(encoder: Path) -> None:
@@ -151,15 +153,22 @@ def _say_end(run: Run, error: BaseException) -> None:
         run.say("failed", message=f"It ended by {type(error).__name__}; resume it, or look into train.log.", **known)
 
 
-def _stop_on_signals(run: Run) -> None:
+@contextmanager
+def _stop_on_signals(run: Run) -> Iterator[None]:
     """Let an interruption, or being told to end, stop at the next step with everything kept."""
 
     def ask(number: int, frame: Any) -> None:
         run.ask("stop")
         signal.signal(number, signal.SIG_DFL)  # a second time ends it at once
 
+    before = {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, ask)
+            before[number] = signal.signal(number, ask)
     except ValueError:  # not in the main thread: whoever started it has its own ways to stop it
-        return
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

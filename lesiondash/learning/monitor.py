@@ -98,10 +98,13 @@ class Monitor:
         if self._board is not None:
             self._board.close()
         encoder.save(run.encoder)
-        run.write_csv()
-        draw_metrics(run.metrics(), self._settings.chance, run.folder / "metrics.png")
+        self._draw(run)
         run.checkpoint.unlink(missing_ok=True)
         self._say("done", "", encoder=encoder.fingerprint)
+
+    def _draw(self, run: Run) -> None:
+        run.write_csv()
+        draw_metrics(run.metrics(), self._settings.chance, run.folder / "metrics.png")
 
     def _report(self, loss: float, now: float, views: Tensor, model: SimCLR | VAE, last: bool) -> None:
         assert self._run is not None
@@ -178,6 +181,7 @@ class Monitor:
         if self._world.agree(asked == "stop" and self._writes):
             if self._writes:
                 self._keep(model, optimizer)
+                self._draw(self._run)
             raise TrainingStopped(f"Stopped at step {self._step} of {self._settings.steps}; it can be resumed.")
 
     def _say(self, state: Any, message: str, **values: Any) -> None:

@@ -42,9 +42,9 @@ class Run:
     """A training's folder.
 
     `run.json` holds settings and source, `status.json` the state, `metrics.jsonl` a line a report, `request` what is
-    asked of the process, `checkpoint.safetensors` where to resume, `encoder.safetensors` the result, and after the last
-    step `metrics.csv`, `metrics.png` and `views.png` what was drawn. tensorboard: write that log too, in its own
-    folder.
+    asked of the process, `checkpoint.safetensors` where to resume, `encoder.safetensors` the result, `views.png` what
+    the network sees, and once it has stopped or ended `metrics.csv` and `metrics.png` the curves. tensorboard: write
+    that log too, in its own folder.
     """
 
     folder: Path
@@ -87,10 +87,14 @@ class Run:
         return status
 
     def begin(self, settings: PretrainSettings, source: dict[str, Any]) -> None:
-        """Make the folder, or find it there; raises `TrainingError` where it is of other settings."""
+        """Make the folder, or find it there; raises `TrainingError` where it is of other settings or data."""
         found = _read_json(self.folder / "run.json")
         if found and found.get("settings") != settings.to_dict():
             raise TrainingError(f"The run {self.name} was begun with other settings; choose another name or resume it.")
+        if found and found.get("collection") != source.get("collection"):
+            raise TrainingError(
+                f"The run {self.name} was begun on the collection {found.get('collection')}; choose another name."
+            )
         if not found:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +112,9 @@ class Run:
             return
 
     def ask(self, request: Request) -> None:
-        """Ask the training process to go on, to pause or to stop, at its next step."""
+        """Ask the training process to go on, to pause or to stop, at its next step; `TrainingError` if none."""
+        if not self.folder.is_dir():
+            raise TrainingError(f"There is no training {self.name!r} to ask anything.")
         write_whole(self.folder / "request", request)
 
     @property

@@ -71,6 +71,13 @@ class PretrainSettings:
         for name in ("learning_rate", "temperature"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise TrainingError(f"{name} is {getattr(self, name)!r}; give a number above 0.")
+        for name in ("plain_scale", "weight_decay", "beta", "neighbours"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise TrainingError(f"{name} is {getattr(self, name)!r}; give a number of 0 or more.")
+        if not 0 <= self.momentum < 1 or not 0 <= self.warmup <= 1:
+            raise TrainingError(
+                f"momentum is {self.momentum!r} and warmup {self.warmup!r}; give shares from 0 to 1, momentum below 1."
+            )
 
     @property
     def peak_rate(self) -> float:

@@ -39,6 +39,15 @@ def until(panel: TrainPanel, states: set[str], limit_s: float = 240) -> dict[str
     raise AssertionError(f"still {panel.widget.run}")
 
 
+def test_data_is_the_pages_collection_or_the_demonstration(panel: TrainPanel, tmp_path: Path) -> None:
+    # The page's collection lies elsewhere than this data folder's demonstration, which is not drawn yet.
+    assert panel._collections().keys() == {"page"}
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "manifest.json").touch()
+    assert [label for label, _, _ in panel._collections().values()] == ["demo", "the demonstration"]
+    assert panel._collections()["demonstration"][1] == tmp_path / "demo"
+
+
 def test_without_a_run_there_is_nothing_to_show(panel: TrainPanel) -> None:
     assert panel.widget.runs == []
     assert panel.widget.run == {}
@@ -88,6 +97,11 @@ def test_started_stopped_resumed_and_done(panel: TrainPanel) -> None:
         ({"type": "start", "model": "gan", "frangi": "none", "pool": "gem", "steps": 3, "batch": 8}, "gan"),
         ({"type": "start", "model": "vae", "frangi": "x", "pool": "gem", "steps": 3, "batch": 8}, "frangi"),
         ({"type": "start", "model": "vae", "frangi": "none", "pool": "gem", "steps": 0, "batch": 8}, "0 steps"),
+        (
+            {"type": "start", "model": "vae", "frangi": "none", "pool": "gem", "steps": 3, "batch": 8, "data": "x"},
+            "no collection",
+        ),
+        ({"type": "pause", "name": "absent"}, "no training"),
         ({"type": "resume", "name": "../else"}, "cannot be called"),
         ({"type": "resume", "name": "absent"}, "no training"),
         ({"type": "use", "name": "absent"}, "no encoder"),

@@ -23,6 +23,7 @@ from lesiondash.learning.dataset import TrainingCrops
 from lesiondash.learning.pretrain import pretrain
 from lesiondash.learning.runs import METRICS, Run, is_training, list_runs, only_one
 from lesiondash.learning.settings import PretrainSettings
+from lesiondash.train import default_name
 
 SCRIPT = Path(__file__).with_name("toy_training.py")
 STEPS = 10
@@ -108,6 +109,8 @@ def test_stop_is_heeded_and_kept(run: Run) -> None:
 
     with pytest.raises(TrainingStopped, match="step 2 of 4"):
         pretrain(toy_data(), SETTINGS, run=run, progress=stop)
+    assert len(list(csv.DictReader((run.folder / "metrics.csv").open()))) == 2
+    assert (run.folder / "metrics.png").is_file()
     run.ask("go")
     resumed = pretrain(toy_data(), SETTINGS, run=run)
     assert resumed.fingerprint == pretrain(toy_data(), SETTINGS).fingerprint
@@ -227,3 +230,18 @@ def test_tensorboard_reads_the_log(run: Run) -> None:
     log.Reload()
     told = {event.step: event.value for event in log.Scalars("loss")}
     assert told == pytest.approx({row["step"]: row["loss"] for row in run.metrics()})
+
+
+def test_a_run_is_of_one_collection(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrainingError, match="was begun on the collection toy"):
+        run.begin(SETTINGS, {"collection": "another"})
+    monkeypatch.setenv("LESIONDASH_DATA", str(tmp_path))
+    names = {default_name(SETTINGS, tmp_path / name) for name in ("demo", "one", "two")}
+    assert len(names) == 3
+    assert default_name(SETTINGS, tmp_path / "demo") == f"simclr-gem-{SETTINGS.digest}"
+
+
+def test_a_run_that_there_is_not_cannot_be_asked(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no training 'absent'"):
+        Run(tmp_path / "absent").ask("pause")
+    assert not (tmp_path / "absent").exists()

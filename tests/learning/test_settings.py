@@ -61,6 +61,11 @@ def test_chance_counts_the_candidates() -> None:
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"temperature": -1.0}, "temperature"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"beta": math.inf}, "beta"),
+        ({"neighbours": -1}, "neighbours"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"warmup": 2.0}, "warmup"),
     ],
 )
 def test_values_that_make_no_training_are_refused(values: dict[str, Any], words: str) -> None:

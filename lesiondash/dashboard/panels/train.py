@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import threading
+from pathlib import Path
 from typing import Any
 
 from lesiondash.dashboard.state import State, tells_errors
@@ -14,7 +15,7 @@ from lesiondash.errors import TrainingError
 from lesiondash.learning.architecture import Architecture
 from lesiondash.learning.runs import METRICS, Run, is_training, list_runs
 from lesiondash.learning.settings import PretrainSettings, settings_of
-from lesiondash.paths import runs_dir
+from lesiondash.paths import demo_dir, runs_dir
 from lesiondash.train import default_name, run_named, start_process, use_process
 
 MODELS = [["simclr", "SimCLR"], ["vae", "VAE"]]
@@ -34,7 +35,14 @@ class TrainPanel:
         plain = PretrainSettings()
         self.widget = Train(
             self.act,
-            choices={"models": MODELS, "filters": FILTERS, "pools": POOLS, "steps": plain.steps, "batch": plain.batch},
+            choices={
+                "data": [[name, label] for name, (label, _, _) in self._collections().items()],
+                "models": MODELS,
+                "filters": FILTERS,
+                "pools": POOLS,
+                "steps": plain.steps,
+                "batch": plain.batch,
+            },
         )
         self._closed = threading.Event()
         self.refresh()
@@ -45,8 +53,9 @@ class TrainPanel:
         """Carry out what a hand did: start, pause, resume, stop, show, or search with a run's encoder."""
         kind = message["type"]
         if kind == "start":
+            values = {name: message[name] for name in ("model", "frangi", "pool")}
             self.start(
-                message["model"], message["frangi"], message["pool"], int(message["steps"]), int(message["batch"])
+                **values, steps=int(message["steps"]), batch=int(message["batch"]), data=message.get("data", "page")
             )
         elif kind in ("pause", "stop"):
             run_named(message["name"]).ask(kind)
@@ -58,18 +67,31 @@ class TrainPanel:
             self.show(message["name"])
         self.refresh()
 
-    def start(self, model: str, frangi: str, pool: str, steps: int, batch: int) -> None:
-        """Begin a training on the page's collection, or go on with the one of these settings."""
+    def start(self, model: str, frangi: str, pool: str, steps: int, batch: int, data: str = "page") -> None:
+        """Begin a training on the page's collection or the "demonstration", or go on with the one of these settings."""
+        if data not in self._collections():
+            raise TrainingError(f"There is no collection {data!r}; choose one of {', '.join(self._collections())}.")
+        _, root, partial = self._collections()[data]
         if model not in ("simclr", "vae"):
             raise TrainingError(f"There is no model {model!r}; choose simclr or vae.")
         architecture = Architecture(frangi=frangi, pool=pool)  # type: ignore[arg-type]  # it checks them
         settings = settings_of(model, architecture=architecture, steps=steps, batch=batch)
-        run = run_named(default_name(settings))
+        run = run_named(default_name(settings, root))
         if run.status["state"] == "done":
             self.state.say("These settings were trained before; this is the run.")
         else:
-            start_process(run, settings, self.store.collection.root, partial=self.store.partial)
+            start_process(run, settings, root, partial=partial)
         self._shown = run
+
+    def _collections(self) -> dict[str, tuple[str, Path, bool]]:
+        """What can be trained on: a label, its folder, and whether rows without images are left out."""
+        root, demonstration = self.store.collection.root, demo_dir()
+        if root.resolve() == demonstration.resolve():
+            return {"page": ("the demonstration", root, False)}
+        found = {"page": (root.name, root, self.store.partial)}
+        if (demonstration / "manifest.json").is_file():
+            found["demonstration"] = ("the demonstration", demonstration, False)
+        return found
 
     def resume(self, name: str) -> None:
         """Go on with a run that is paused, or whose process has ended."""
@@ -77,7 +99,8 @@ class TrainPanel:
         if run.status["state"] == "paused":
             run.ask("go")
             return
-        start_process(run, run.settings, self.store.collection.root, partial=self.store.partial)
+        story = run.story
+        start_process(run, run.settings, Path(story["collection"]), partial=bool(story["partial"]))
         self._shown = run
 
     def use(self, name: str) -> None:

@@ -36,13 +36,14 @@ function chart(steps, values, total, title, hint, chance) {
 
 function render({ model, el }) {
   el.classList.add("ld-train");
-  const { models, filters, pools, steps, batch } = model.get("choices");
+  const { data, models, filters, pools, steps, batch } = model.get("choices");
+  const source = choice("data", data, data[0][0]);
   const kind = choice("model", models, models[0][0]), filter = choice("filter", filters, filters[0][0]);
   const pool = choice("pooling", pools, pools[0][0]);
   const length = element("input", { type: "number", min: 1, value: steps }), size = element("input", { type: "number", min: 2, value: batch });
   const button = (text, onclick) => element("button", { className: "ld-btn", textContent: text, onclick });
   const start = button("Start", () => model.send({
-    type: "start", model: kind.value, frangi: filter.value, pool: pool.value, steps: Number(length.value), batch: Number(size.value),
+    type: "start", data: source.value, model: kind.value, frangi: filter.value, pool: pool.value, steps: Number(length.value), batch: Number(size.value),
   }));
   const ask = (type) => () => model.send({ type, name: model.get("run").name });
   const pause = button("Pause", () => ask(model.get("run").state === "running" ? "pause" : "resume")());
@@ -54,7 +55,7 @@ function render({ model, el }) {
   const charts = element("div", { className: "ld-charts" }), picture = element("img", { alt: "" });
   const views = element("figure", { className: "ld-views" }, element("figcaption", { textContent: "What it sees: views of the same lesions, one above the other" }), picture);
   el.append(
-    element("div", { className: "ld-foot" }, kind, filter, pool, element("label", {}, "steps", length), element("label", {}, "lesions a step", size), start),
+    element("div", { className: "ld-foot" }, source, kind, filter, pool, element("label", {}, "steps", length), element("label", {}, "lesions a step", size), start),
     element("div", { className: "ld-foot" }, older, pause, stop, use, status),
     element("div", { className: "ld-line" }, bar), warning, charts, views,
   );

@@ -1,0 +1,64 @@
+"""`lesiondash train` as a person types it, on a collection of a few patients."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lesiondash.cli import app
+from lesiondash.images.phantom import PhantomSettings, generate
+from lesiondash.learning.encoder import Encoder
+
+SHORT = ("--steps", "1", "--batch", "4", "--pool", "average", "--windows", "1", "--frangi", "channel")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("small") / "collection"
+    generate(root, PhantomSettings(patients=10, dicom_patients=1), workers=1)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LESIONDASH_DATA", str(tmp_path))
+    return tmp_path
+
+
+def train(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["train", *arguments])
+
+
+def test_a_run_is_trained_once_and_its_name_belongs_to_it(small: Path, data: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    done = train(*SHORT, "--data", str(small), "--name", "mine")
+    assert signal.getsignal(signal.SIGINT) is before  # a training's own way to be interrupted ends with it
+    assert done.exit_code == 0, done.output
+    assert "hardly moves the weights" in done.output  # one step of LARS: said with its numbers
+    seen = Encoder.load(data / "runs" / "mine" / "encoder.safetensors").architecture
+    assert (seen.pool, seen.frangi, len(seen.windows), seen.channels) == ("average", "channel", 1, 2)
+    again = train(*SHORT, "--data", str(small), "--name", "mine")
+    assert again.exit_code == 0
+    assert "was trained before" in again.output
+    other = train(*SHORT, "--seed", "5", "--data", str(small), "--name", "mine")
+    assert other.exit_code == 2
+    assert "other settings" in other.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--windows", "2"), "choose 1 or 3"),
+        (("--steps", "3", "--epochs", "3"), "either --epochs"),
+        (("--model", "gan"), "simclr, vae"),
+        (("--resume", "absent"), "no training 'absent'"),
+        (("--name", "../else"), "cannot be called"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(arguments: tuple[str, ...], words: str, small: Path) -> None:
+    done = train(*arguments, "--data", str(small))
+    assert done.exit_code == 2
+    assert words in " ".join(done.output.split())
