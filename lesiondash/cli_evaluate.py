@@ -45,8 +45,7 @@ def evaluate_command(
 
         # What is asked for is checked before an evaluation that may take hours.
         scopes = checked_scopes(scope or DEFAULT_SCOPES)
-        if html is not None and (html.is_dir() or not html.parent.is_dir()):
-            raise CollectionError(f"The report cannot be written to {html.name}; give a file in a folder that exists.")
+        _check_place(html)
         root = collection or _prepared_demonstration()
         encoders = _encoders(encoder)
         with progress_bars() as show:
@@ -66,6 +65,11 @@ def evaluate_command(
             typer.echo(as_table(found))
         if html is not None:
             typer.echo(f"Report: {html}", err=True)
+
+
+def _check_place(html: Path | None) -> None:
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise CollectionError(f"The report cannot be written to {html.name}; give a file in a folder that exists.")
 
 
 def _prepared_demonstration() -> Path:
