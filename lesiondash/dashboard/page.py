@@ -62,7 +62,7 @@ class Dashboard:
         ]
         self.widget = self._arranged()
         # The kernel is idle while the browser draws the page: what is heavy loads then, not at the first search.
-        threading.Thread(target=self._warm_up, daemon=True).start()
+        threading.Thread(target=self._warm_up).start()  # it ends by itself, within seconds
 
     def _make_panels(self) -> None:
         self.share = SharePanel(self.state, self.store)  # first: the others begin with what the page's address asks for

@@ -90,7 +90,8 @@ class Store:
         """Start loading torch and the encoder behind the page's back, after its first paint."""
         with self._warming_up:  # nobody may join a thread that is not started
             if self._warming is None:
-                self._warming = threading.Thread(target=self._load_encoder, daemon=True)
+                # Waited for at the end: torch aborts a process that ends amid its work. It takes seconds.
+                self._warming = threading.Thread(target=self._load_encoder)
                 self._warming.start()
 
     @property
