@@ -1,6 +1,6 @@
 """The best model on real lung nodules, in every scope of the protocol that applies, between chance and ceiling.
 
-    python benchmarks/lidc_scopes.py FOLDER [--model simclr-gem-frangi-channel] [--seeds 0 1 2]
+    python benchmarks/lidc_scopes.py FOLDER [--model simclr-gem-frangi-channel] [--field 32] [--seeds 0 1 2]
 
 FOLDER, target, split and training are those of `lidc.py`; the queries of all seeds are averaged, the interval is of
 2,000 resamples of patients. Each nodule stands in one scan of its patient, so there are no follow-ups: "track" has no
@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from lidc import MODELS, Nodules, interval, read, settings_for
+from lidc import FIELD_PX, MODELS, Nodules, interval, read, settings_for
 from machine import describe
 
 from lesiondash import Encoder
@@ -65,10 +65,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", choices=MODELS, default="simclr-gem-frangi-channel")
+    parser.add_argument("--field", type=int, default=FIELD_PX, help="pixels of the middle that is seen; 64 is all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     asked = parser.parse_args()
     print(describe())
-    nodules = read(asked.folder, "test")
+    nodules = read(asked.folder, "test", asked.field)
     lesions = lesions_of(nodules)
     untrained, trained = [], []
     for seed in asked.seeds:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import lru_cache
 from importlib.util import find_spec
+from shutil import which
 
 import torch
 from torch import Tensor, nn
@@ -116,14 +118,16 @@ def window_limits(windows: tuple[tuple[float, ...], ...], device: torch.device) 
         return torch.tensor(windows, dtype=torch.float32, device=device)
 
 
-def graphed(model: nn.Module, device: torch.device) -> nn.Module:
-    """Return a model whose steps run as CUDA graphs on a GPU, and the model itself elsewhere.
+def graphed(model: nn.Module, device: torch.device, *, processes: int = 1) -> nn.Module:
+    """Return a model whose steps run as CUDA graphs on a GPU where they can, and the model itself elsewhere.
 
     A ResNet-18's step is some four hundred small kernels: a GPU that is told of each one waits for the host. Needs
-    triton, which comes with torch on Linux.
+    triton, which comes with torch on Linux, and a C compiler; several processes train without graphs.
     """
-    if device.type != "cuda" or find_spec("triton") is None:
+    compiler = which(os.environ.get("CC", "cc")) or which("gcc") or which("clang")
+    if device.type != "cuda" or processes > 1 or compiler is None or find_spec("triton") is None:
         return model
+    torch._dynamo.config.suppress_errors = True  # what cannot be compiled on this machine runs as it is
     model.compile(mode="reduce-overhead")
     return model
 

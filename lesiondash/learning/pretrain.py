@@ -59,7 +59,7 @@ def pretrain(
     optimizer = make_optimizer(model, settings)
     monitor = Monitor(settings, data, run, world, progress)
     start = monitor.restore(model, optimizer)
-    shared = graphed(world.share(model), world.device)
+    shared = graphed(world.share(model), world.device, processes=world.size)
     views = Views(data, settings, world)
     fast = bfloat16_is_fast(world.device)
 
