@@ -5,7 +5,7 @@
 | focus, beside, wished_… | `State.show`, `.show_beside`, `.ask_…` (any panel asks, none writes) | view |
 | slice_index, region, window, annotations | view | frangi, search, annotations |
 | params | frangi | sensitivity |
-| scope, hits, query_xy | search | map |
+| scope, where, hits, query_xy | search (at first: share) | map, share |
 | selection | map | search, sensitivity |
 | collection_version | annotations (lesions were added or removed) | search, map |
 | notice | `State.say` | page |
@@ -22,6 +22,7 @@ import traitlets as t
 
 from lesiondash.errors import LesionDashError
 from lesiondash.records import WINDOWS, Annotation, Box, FrangiParams, Window
+from lesiondash.retrieval.table import Where
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class State(t.HasTraits):
     wished_window = t.Instance(Window, allow_none=True)
     params = t.Instance(FrangiParams, args=())
     scope = t.Enum(("all", "same", "cross"), "cross")
+    where = t.Instance(Where, args=())
     hits = t.Tuple()
     query_xy = t.Tuple(allow_none=True, default_value=None)
     selection = t.Tuple()

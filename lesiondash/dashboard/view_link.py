@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import get_args
 from urllib.parse import parse_qsl, urlencode
@@ -9,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 from lesiondash.errors import LesionDashError, LinkError
 from lesiondash.frangi.presets import to_link, to_python
 from lesiondash.records import Box, FrangiParams, SearchScope, Window
+from lesiondash.retrieval.table import Where
 
 MOST_SLICES = 1_000_000
 
@@ -18,7 +20,7 @@ class ViewLink:
     """What to open, beside the filter's settings; None leaves the page as it is.
 
     scan: the name of a demonstration case, `lesion ` with a lesion's id, or the uid of a series that was dropped;
-    slice_number counts from 1, as the page and the command line do; box in pixels.
+    slice_number counts from 1, as the page and the command line do; box in pixels. where: types, splits and size_mm.
     """
 
     scan: str | None = None
@@ -26,6 +28,7 @@ class ViewLink:
     box: Box | None = None
     window: Window | None = None
     scope: SearchScope | None = None
+    where: Where | None = None
 
 
 def to_query(view: ViewLink, params: FrangiParams) -> str:
@@ -45,6 +48,11 @@ def to_query(view: ViewLink, params: FrangiParams) -> str:
         values["window"] = f"{view.window.center_hu:.10g},{view.window.width_hu:.10g}"
     if view.scope is not None:
         values["scope"] = view.scope
+    if view.where is not None:
+        names = {"types": view.where.types, "splits": view.where.splits}
+        values |= {name: ",".join(given) for name, given in names.items() if given}
+        if view.where.size_mm is not None:
+            values["size_mm"] = ",".join(f"{end:.10g}" for end in view.where.size_mm)
     return "&".join(filter(None, (urlencode(values, safe=","), to_link(params))))
 
 
@@ -71,7 +79,28 @@ def from_query(query: str) -> ViewLink:
     except LesionDashError as error:
         raise LinkError(f"The link cannot be opened. {error}") from error
     window = Window(*levels) if levels else None
-    return ViewLink(given.get("scan"), int(number[0]) if number else None, box, window, scope)  # type: ignore[arg-type]
+    return ViewLink(
+        given.get("scan"),
+        int(number[0]) if number else None,
+        box,
+        window,
+        scope,  # type: ignore[arg-type]
+        _where(given),
+    )
+
+
+def _where(given: dict[str, str]) -> Where | None:
+    """Return the restriction that a link asks for, None for none; raises `LinkError` for sizes that are none."""
+    if not {"types", "splits", "size_mm"} & set(given):
+        return None
+    sizes = given.get("size_mm", "").removesuffix(",inf")
+    ends = _numbers({"size_mm": sizes}, "size_mm", 2 if "," in sizes else 1) if sizes else []
+    low, high = (*ends, math.inf)[:2] if ends else (0.0, math.inf)
+    types, splits = (given[name].split(",") if given.get(name) else None for name in ("types", "splits"))
+    try:
+        return Where(types=types, splits=splits, size_mm=(low, high) if ends else None)
+    except LesionDashError as error:
+        raise LinkError(f"The link cannot be opened. {error}") from error
 
 
 def _numbers(given: dict[str, str], name: str, count: int) -> list[float]:
@@ -108,9 +137,15 @@ def to_code(view: ViewLink, params: FrangiParams, where: CodeOf, k: int) -> str:
     window = view.window or Window(40, 400)
     known = {"query_id": where.query_id, "patient_id": where.patient_id}
     among = "".join(f", {name}={value!r}" for name, value in known.items() if value is not None)
+    limits = view.where or Where()
+    given = {"types": limits.types, "splits": limits.splits, "size_mm": limits.size_mm}
+    said = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+    among += f", where=Where({said.replace('inf', 'math.inf')})" if said else ""
     edges = ", ".join(f"{getattr(view.box, each.name):.10g}" for each in fields(Box))
     return f"""\
-from lesiondash import Box, DeepLesion, Encoder, Window, crop, frangi_filter, read_dicom
+import math
+
+from lesiondash import Box, DeepLesion, Encoder, Where, Window, crop, frangi_filter, read_dicom
 from lesiondash.images.crops import crop_slices
 from lesiondash.paths import encoder_path, gallery_dir
 from lesiondash.retrieval.gallery import Gallery

@@ -32,6 +32,7 @@ def test_a_link_reopens_what_was_shown(opened: Any) -> None:
     first.view.draw(60, 70, 84, 92, slice_index=3)
     first.state.ask_window(Window(60, 150))
     first.search.choose_scope("all")
+    first.search.narrow(["liver", "lung"], [5.0, None])
     first.frangi.respond({"seq": 1, **first.frangi.widget.values, "beta": 0.9})
     link = first.share.said()["link"]
     again = opened(link)
@@ -39,6 +40,8 @@ def test_a_link_reopens_what_was_shown(opened: Any) -> None:
     assert again.state.region == first.state.region
     assert [hit.lesion_id for hit in again.state.hits] == [hit.lesion_id for hit in first.state.hits]
     assert (again.view.widget.window, again.search.widget.scope) == ([60, 150], "all")
+    assert again.search.widget.filters == first.search.widget.filters
+    assert {hit.type for hit in again.state.hits} <= {"liver", "lung"}
     assert again.state.params == first.state.params
 
 
@@ -81,6 +84,7 @@ def test_the_python_finds_the_same_nine(opened: Any) -> None:
     assert page.share.said()["code"] == ""
     assert "Draw a box" in page.share.said()["why"]
     page.load.open_case(page.store.cases[0].name)
+    page.search.narrow(["liver"], [5.0, None])
     done = subprocess.run(
         [sys.executable, "-c", page.share.said()["code"]], capture_output=True, text=True, timeout=300
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import math
 
 import pytest
 from hypothesis import given
@@ -13,10 +14,16 @@ from lesiondash.dashboard.view_link import ViewLink, from_query, to_query
 from lesiondash.errors import LinkError
 from lesiondash.frangi.presets import PRESETS
 from lesiondash.records import SCOPES, Box, FrangiParams, Window
+from lesiondash.retrieval.table import Where
 
 numbers = st.integers(-4000, 4000).map(lambda n: n / 4)
 boxes = st.builds(
     lambda x, y, w, h: Box(x, y, x + w, y + h), numbers, numbers, *[st.integers(1, 999).map(lambda n: n / 8)] * 2
+)
+names = st.none() | st.lists(st.sampled_from(["liver", "soft tissue", "test"]), min_size=1, unique=True)
+sizes = st.tuples(st.integers(0, 50), st.sampled_from([50.5, math.inf]))
+restrictions = st.builds(
+    lambda types, splits, size_mm: Where(types=types, splits=splits, size_mm=size_mm), names, names, sizes
 )
 views = st.builds(
     ViewLink,
@@ -25,6 +32,7 @@ views = st.builds(
     st.none() | boxes,
     st.none() | st.builds(Window, numbers, st.integers(4, 16_000).map(lambda n: n / 4)),
     st.none() | st.sampled_from(SCOPES),
+    st.none() | restrictions,
 )
 
 
@@ -47,6 +55,8 @@ def test_a_link_comes_back_the_same(view: ViewLink, params: FrangiParams) -> Non
         ("slice=1.5", "slice"),
         ("slice=1e300", "slice"),
         ("scope=everyone", "scope"),
+        ("size_mm=30,5", "size_mm"),
+        ("size_mm=x", "size_mm"),
     ],
 )
 def test_a_broken_link_is_named(query: str, word: str) -> None:

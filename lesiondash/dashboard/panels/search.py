@@ -41,6 +41,7 @@ class SearchPanel:
         self.widget = Tiles(
             self.act,
             scope=state.scope,
+            filters=_filters(state.where),
             scopes=[{"scope": scope, "title": SCOPE_TITLES[scope]} for scope in SCOPES],
             ks=list(KS),
             known_types=sorted({lesion.type for lesion in gallery.lesions} - {UNLABELLED}),
@@ -50,7 +51,7 @@ class SearchPanel:
         )
         self._vector: np.ndarray | None = None
         self._crops: np.ndarray | None = None
-        self._feedback, self._where = Feedback(), Where()
+        self._feedback = Feedback()
         self._records: dict[int, VoteRecord] = {}
         self._identity: tuple[str | None, str | None] = (None, None)
         state.observe(self._follow_region, "region")
@@ -132,8 +133,8 @@ class SearchPanel:
         """Search again among lesions of some types, sizes, (smallest, largest) in mm, and splits; None allows any."""
         low, high = size_mm
         limits = None if low is None and high is None else (low or 0.0, np.inf if high is None else high)
-        self.widget.filters = {"types": types, "size_mm": size_mm, "splits": splits}
-        self._where = Where(types=types, size_mm=limits, splits=splits)
+        self.state.where = Where(types=types, size_mm=limits, splits=splits)
+        self.widget.filters = _filters(self.state.where)
         if self._vector is not None:
             self._rank()
 
@@ -234,7 +235,7 @@ class SearchPanel:
         among: dict[str, Any] = {
             "query_id": query_id,
             "patient_id": patient_id,
-            "where": self._where,
+            "where": self.state.where,
             "exclude": self._feedback.disliked,  # what is not wanted does not come back
         }
         self.state.query_xy = place(index.similarities(query), self.store.gallery.xy)
@@ -342,3 +343,10 @@ class SearchPanel:
 
 def _bytes(hu: np.ndarray) -> bytes:
     return np.clip(np.rint(hu), -32768, 32767).astype("<i2").tobytes()
+
+
+def _filters(where: Where) -> dict[str, Any]:
+    """Return what the tiles' controls show of a restriction; no largest size is None there."""
+    low, high = where.size_mm or (None, None)
+    size_mm = [low, None if high is None or np.isinf(high) else high]
+    return {"types": where.types, "size_mm": size_mm, "splits": where.splits}

@@ -19,8 +19,8 @@ LESION = "lesion "
 class SharePanel:
     """Writes the state that the page's address asks for, and the address of the state; has no widget of its own.
 
-    Made before the other panels, which begin with the window and the scope of the address; `open` shows its scan once
-    the page has been painted.
+    Made before the other panels, which begin with the window, the scope and the filters of the address; `open` shows
+    its scan once the page has been painted.
     """
 
     def __init__(self, state: State, store: Store) -> None:
@@ -33,6 +33,7 @@ class SharePanel:
             state.say(str(error), "error")
         state.window = self._asked.window or state.window
         state.scope = self._asked.scope or state.scope
+        state.where = self._asked.where or state.where
 
     @tells_errors
     def open(self) -> None:
@@ -101,13 +102,13 @@ class SharePanel:
         state, focus = self.state, self.state.focus
         scan = None if focus is None else self.store.scans.get(focus.series_uid)
         if scan is None:
-            return ViewLink(window=state.window, scope=state.scope), None
+            return ViewLink(window=state.window, scope=state.scope, where=state.where), None
         case = next((case for case in self.store.cases if case.series_uid == scan.uid), None)
         region = state.region if state.region is not None and state.region.series_uid == scan.uid else None
         index = state.slice_index if region is None else region.slice_index
         name = case.name if case else scan.uid
         box = None if region is None else region.box
-        return ViewLink(name, index + 1, box, state.window, state.scope), scan
+        return ViewLink(name, index + 1, box, state.window, state.scope, state.where), scan
 
     def _series_expression(self, scan: Scan) -> str:
         """Return the Python that reads a scan; where its files are is known for those of the collection alone."""
