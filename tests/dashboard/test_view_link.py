@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -38,8 +39,8 @@ views = st.builds(
 
 @given(views, st.sampled_from(list(PRESETS.values())))
 def test_a_link_comes_back_the_same(view: ViewLink, params: FrangiParams) -> None:
-    assert from_query(to_query(view, params)) == view
-    assert from_query("?" + to_query(view, params)) == view
+    for mark in ("", "?"):
+        assert asdict(from_query(mark + to_query(view, params))) == asdict(view)
 
 
 @pytest.mark.parametrize(
