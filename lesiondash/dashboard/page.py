@@ -111,6 +111,9 @@ class Dashboard:
         if not hasattr(self, "store"):
             return
         if content.get("type") == "ready":
+            self.topbar.send_state(
+                "chips"
+            )  # one that came while the browser fetched the page's state was lost on its way
             self.map.draw()
             self.share.open()
         elif content.get("type") == "share":
