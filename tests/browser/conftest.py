@@ -55,7 +55,7 @@ def _serve(data: Path, log: Path) -> Iterator[Site]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    # Shorter than the page's own, for the test that waits for it; longer than a loaded machine's browser takes to connect.
+    # Shorter than the page's own, for the test that waits for it; longer than a slow browser takes to connect.
     culling = ["--MappingKernelManager.cull_idle_timeout=20", "--MappingKernelManager.cull_interval=1"]
     with log.open("w") as output:
         server = subprocess.Popen(
