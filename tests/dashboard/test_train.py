@@ -11,9 +11,11 @@ import pytest
 from lesiondash.dashboard.panels.train import POINTS, TrainPanel
 from lesiondash.dashboard.state import State
 from lesiondash.dashboard.store import Store
+from lesiondash.learning.architecture import Architecture
 from lesiondash.learning.runs import Run
 from lesiondash.learning.settings import PretrainSettings
 from lesiondash.paths import encoder_path, gallery_dir
+from lesiondash.records import FrangiParams, Window
 
 SETTINGS = PretrainSettings(steps=400, batch=16)
 
@@ -46,6 +48,14 @@ def test_data_is_the_pages_collection_or_the_demonstration(panel: TrainPanel, tm
     (tmp_path / "demo" / "manifest.json").touch()
     assert [label for label, _, _ in panel._collections().values()] == ["demo", "the demonstration"]
     assert panel._collections()["demonstration"][1] == tmp_path / "demo"
+
+
+def test_a_network_sees_the_filter_as_it_is_set_on_the_page(panel: TrainPanel) -> None:
+    assert panel.architecture("channel", "gem") == Architecture(frangi="channel")
+    panel.state.params, panel.state.window = FrangiParams(rho=0.68, sigmas=(1.0, 3.0)), Window(60, 150)
+    seen = panel.architecture("replace", "average")
+    assert (seen.filter, seen.filter_window) == (panel.state.params, panel.state.window)
+    assert panel.architecture("none", "gem") == Architecture()  # another setting of no filter is the same training
 
 
 def test_without_a_run_there_is_nothing_to_show(panel: TrainPanel) -> None:

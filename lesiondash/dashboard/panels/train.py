@@ -74,14 +74,18 @@ class TrainPanel:
         _, root, partial = self._collections()[data]
         if model not in ("simclr", "vae"):
             raise TrainingError(f"There is no model {model!r}; choose simclr or vae.")
-        architecture = Architecture(frangi=frangi, pool=pool)  # type: ignore[arg-type]  # it checks them
-        settings = settings_of(model, architecture=architecture, steps=steps, batch=batch)
+        settings = settings_of(model, architecture=self.architecture(frangi, pool), steps=steps, batch=batch)
         run = run_named(default_name(settings, root))
         if run.status["state"] == "done":
             self.state.say("These settings were trained before; this is the run.")
         else:
             start_process(run, settings, root, partial=partial)
         self._shown = run
+
+    def architecture(self, frangi: str, pool: str) -> Architecture:
+        """Return a network that sees the filter, if at all, as it is set on the page, in the page's window."""
+        seen = {} if frangi == "none" else {"filter": self.state.params, "filter_window": self.state.window}
+        return Architecture(frangi=frangi, pool=pool, **seen)  # type: ignore[arg-type]  # it checks them
 
     def _collections(self) -> dict[str, tuple[str, Path, bool]]:
         """What can be trained on: a label, its folder, and whether rows without images are left out."""

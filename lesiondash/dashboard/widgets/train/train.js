@@ -39,6 +39,7 @@ function render({ model, el }) {
   const { data, models, filters, pools, steps, batch } = model.get("choices");
   const source = choice("data", data, data[0][0]);
   const kind = choice("model", models, models[0][0]), filter = choice("filter", filters, filters[0][0]);
+  filter.title = "The filter as it is set on the page now, in the page's window";
   const pool = choice("pooling", pools, pools[0][0]);
   const length = element("input", { type: "number", min: 1, value: steps }), size = element("input", { type: "number", min: 2, value: batch });
   const button = (text, onclick) => element("button", { className: "ld-btn", textContent: text, onclick });
