@@ -80,7 +80,6 @@ def _index(count: int = 6) -> Index:
         ({"types": {"lung"}, "size_mm": (np.float32(2), np.inf)}, [2, 3, 4, 5]),
         ({"types": []}, []),
     ],
-    ids=str,
 )
 def test_restrictions_of_many_kinds(where: dict[str, Any], rows: list[int]) -> None:
     assert _index().candidates(where=Where(**where)).tolist() == rows
@@ -102,7 +101,6 @@ def test_restrictions_of_many_kinds(where: dict[str, Any], rows: list[int]) -> N
         ({"rows": [0.5]}, "row numbers"),
         ({"rows": [True, False]}, "6 booleans"),
     ],
-    ids=str,
 )
 def test_what_is_no_restriction_is_told(where: dict[str, Any], words: str) -> None:
     with pytest.raises(SearchError, match=words):

@@ -139,7 +139,7 @@ function render({ model, el }) {
       canvas.dataset.query = "yes";
       nodes.unshift(element("div", { className: "ld-tile" }, element("div", { className: "ld-pic" }, canvas),
         element("div", { className: "ld-text" }, element("b", { textContent: "your box" }),
-          ...model.get("types").map(([type, share]) => element("span", { textContent: `${type} ${Math.round(100 * share)} %`, title: TYPE_HINT })))));
+          ...model.get("types").map(([type, share]) => element("span", { textContent: `${type} ${Math.round(100 * share)}\u00a0%`, title: TYPE_HINT })))));
     }
     if (!hits.length && !query.byteLength) nodes.push(element("div", { className: "ld-hint", textContent: "Draw a box on the slice: its nine nearest lesions appear here." }));
     const toolsShown = () => [...grid.querySelectorAll(".ld-tool")];
