@@ -289,7 +289,7 @@ def test_lasso_on_the_map_selects(opened: Any) -> None:
     for point in points[1:]:
         page.mouse.move(*point, steps=8)
     page.mouse.up()
-    page.wait_for_selector("text=selected on the map")
+    page.wait_for_selector(".ld-results >> text=selected on the map")
     assert len(tile_ids(page)) > 9
     page.get_by_role("button", name="Back to the nine").click()
     page.wait_for_function("document.querySelectorAll('button.ld-tile').length === 9")

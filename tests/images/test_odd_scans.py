@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def test_every_file_that_pydicom_ships_agrees_with_it_or_is_refused(monkeypatch:
             (series,) = load_dicom(path).series
         except ScanError as error:
             refused = str(error)
-            assert refused.startswith(path.name), refused
+            assert refused.startswith((path.name, "…")), refused  # a word of the file's name is the patient's in some
             nothing_to_see = stored is None or any(f"({name})" in refused for name in ("SEG", "RTDOSE"))
             assert nothing_to_see or "localizer" in refused, refused
             continue
@@ -175,9 +176,13 @@ def test_a_compression_newer_than_the_dictionary_is_named() -> None:
     dataset = ct_dataset(np.zeros((4, 6)))
     dataset.PixelData = encapsulate([bytes(100)])
     dataset.file_meta.TransferSyntaxUID = MPEG2MPML  # its length is that of the new ones
-    for number, said in ((b"4.110", "JPEG XL"), (b"4.999", "transfer syntax 1.2.840.10008.1.2.4.999")):
+    # highdicom teaches pydicom some of the new names, where it has been imported: then "JPEG XL Lossless".
+    for number, said in (
+        (b"4.110", "JPEG XL( Lossless)?"),
+        (b"4.999", r"transfer syntax 1\.2\.840\.10008\.1\.2\.4\.999"),
+    ):
         content = written(dataset).replace(b"1.2.840.10008.1.2.4.100", b"1.2.840.10008.1.2." + number)
-        assert f"is compressed as {said}, which cannot be decoded here" in refusal(content)
+        assert re.search(f"is compressed as {said}, which cannot be decoded here", refusal(content))
 
 
 @pytest.mark.parametrize(
@@ -228,4 +233,6 @@ def test_a_file_that_is_named_after_the_patient_is_not_repeated(tmp_path: Path) 
     path.write_bytes(written(ct_dataset(np.zeros((4, 6)), PatientName="Doe^Jane", PatientID="PID 4711"))[:-8])
     assert refusal(path).startswith("…_…_….dcm is cut short")
     path = path.rename(tmp_path / "jane.dcm")
-    assert refusal(path).startswith("jane.dcm is cut short"), "one word may be chance"
+    assert refusal(path).startswith("….dcm is cut short")
+    path = path.rename(tmp_path / "doe.dcm")
+    assert refusal(path).startswith("doe.dcm is cut short"), "a short word may be chance"
