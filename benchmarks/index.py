@@ -175,7 +175,7 @@ def filtered(index: Index, asked: np.ndarray, everything: np.ndarray, random: np
         print(f"among {share:6.1%}, p50 ms (of both processors): {', '.join(said)}")
     begin = time.perf_counter()
     for row in range(20):
-        index.search(asked[row], K, "cross", patient_id="p3", where=Where(types=["lung"]))
+        index.search(asked[row % len(asked)], K, "cross", patient_id="p3", where=Where(types=["lung"]))
     print(f"other patients, one type            mean {50 * (time.perf_counter() - begin):8.2f} ms")
 
 
