@@ -29,7 +29,6 @@ _MACHINE_WORD = re.compile(r"[\w .,/+()\[\]:;-]{1,64}")
 _WORD = re.compile(r"[^\W_]{3,}")
 _PRIVATE_ITEMS = 500
 _WORDS_OF_A_NAME = 2
-_LONG = 4
 _NUMBERS_SHOWN = 16
 _SHIFT_DAYS = 3650
 _OLDEST = "089Y"
@@ -171,13 +170,13 @@ def _personal_words(header: Header) -> set[str]:
 
 
 def without_names(file_name: str, header: Header) -> str:
-    """Return a file's name, with "…" for its words of elements about people: a long one, or any where there are two.
+    """Return a file's name, with "…" for its words of elements about people where it holds two of them or more.
 
-    A short word alone is more often a chance ("001") than a name, and people have to know their file again.
+    One word alone is more often a chance ("test", "001") than a name, and people have to know their file again.
     """
     personal = sorted(_personal_words(header), key=len, reverse=True)
     held = [word for word in personal if word in file_name.casefold()]
-    if len(held) < _WORDS_OF_A_NAME and not any(len(word) >= _LONG for word in held):
+    if len(held) < _WORDS_OF_A_NAME:
         return file_name
     return re.sub("|".join(map(re.escape, held)), "…", file_name, flags=re.IGNORECASE)
 

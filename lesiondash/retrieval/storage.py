@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 CURRENT, HEADER = "index.json", "header.json"
 LOCK_S = 60.0
-TRIES = 5
+TRIES = 100
+"""So often may others save while a slow reader opens; each try is of a newer state."""
 CHUNK_BYTES = 1 << 24
 
 

@@ -66,7 +66,7 @@ def test_every_file_that_pydicom_ships_agrees_with_it_or_is_refused(monkeypatch:
             (series,) = load_dicom(path).series
         except ScanError as error:
             refused = str(error)
-            assert refused.startswith((path.name, "…")), refused  # a word of the file's name is the patient's in some
+            assert refused.startswith(path.name), refused
             nothing_to_see = stored is None or any(f"({name})" in refused for name in ("SEG", "RTDOSE"))
             assert nothing_to_see or "localizer" in refused, refused
             continue
@@ -233,6 +233,4 @@ def test_a_file_that_is_named_after_the_patient_is_not_repeated(tmp_path: Path) 
     path.write_bytes(written(ct_dataset(np.zeros((4, 6)), PatientName="Doe^Jane", PatientID="PID 4711"))[:-8])
     assert refusal(path).startswith("…_…_….dcm is cut short")
     path = path.rename(tmp_path / "jane.dcm")
-    assert refusal(path).startswith("….dcm is cut short")
-    path = path.rename(tmp_path / "doe.dcm")
-    assert refusal(path).startswith("doe.dcm is cut short"), "a short word may be chance"
+    assert refusal(path).startswith("jane.dcm is cut short"), "one word may be chance"
