@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from lesiondash.learning.encoder import Encoder
 
 
+LESION_UID = "lesion "
+"""Before a lesion's id: the uid of the slices of the collection around it."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A demonstration scan: its DICOM folder, and the series and lesions of the collection that it shows."""
@@ -160,7 +164,7 @@ class Store:
     def open_lesion(self, lesion_id: str) -> tuple[Scan, int]:
         """Return the slices of the collection around a lesion as a scan, and the index of its key slice in it."""
         lesion = self.by_id[lesion_id]
-        uid = f"lesion {lesion_id}"
+        uid = LESION_UID + lesion_id
         if uid not in self.scans:
             images = self.images_of(lesion)
             series = images.series(lesion.series_id, lesion)

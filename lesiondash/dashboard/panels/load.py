@@ -12,7 +12,7 @@ import numpy as np
 
 from lesiondash.dashboard.spool import Spool
 from lesiondash.dashboard.state import State, tells_errors
-from lesiondash.dashboard.store import Scan, Store
+from lesiondash.dashboard.store import LESION_UID, Scan, Store
 from lesiondash.dashboard.widgets import DropZone
 from lesiondash.errors import LesionDashError, ScanError, ScanStopped
 from lesiondash.images.dicom import DicomReading
@@ -188,7 +188,7 @@ class LoadPanel:
                 "thumbnail": _thumbnail(scan),
             }
             for scan in self.store.scans.values()
-            if not scan.uid.startswith("lesion ")
+            if not scan.uid.startswith(LESION_UID)
         ]
 
 

@@ -7,13 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from lesiondash.dashboard.state import State, tells_errors
-from lesiondash.dashboard.store import Scan, Store
+from lesiondash.dashboard.store import LESION_UID, Case, Scan, Store
 from lesiondash.dashboard.view_link import CodeOf, ViewLink, from_query, to_code, to_query
 from lesiondash.errors import LinkError
 
 K = 9
-LESION = "lesion "
-"""Before a lesion's id: the name under which the store keeps the slices around it."""
 
 
 class SharePanel:
@@ -44,7 +42,7 @@ class SharePanel:
         case = next((case for case in self.store.cases if case.name == asked.scan), None)
         if case is not None and case.series_uid not in self.store.scans:
             self.store.load([case.folder])
-        lesion_id = asked.scan.removeprefix(LESION)
+        lesion_id = asked.scan.removeprefix(LESION_UID)
         if lesion_id != asked.scan:
             if lesion_id not in self.store.by_id:
                 raise LinkError(f"The link is to lesion {lesion_id[:60]!r}, which is not in this collection.")
@@ -103,22 +101,26 @@ class SharePanel:
         scan = None if focus is None else self.store.scans.get(focus.series_uid)
         if scan is None:
             return ViewLink(window=state.window, scope=state.scope, where=state.where), None
-        case = next((case for case in self.store.cases if case.series_uid == scan.uid), None)
+        case = self._case(scan)
         region = state.region if state.region is not None and state.region.series_uid == scan.uid else None
         index = state.slice_index if region is None else region.slice_index
         name = case.name if case else scan.uid
         box = None if region is None else region.box
         return ViewLink(name, index + 1, box, state.window, state.scope, state.where), scan
 
+    def _case(self, scan: Scan) -> Case | None:
+        """Return the demonstration case that a scan is, if it is one."""
+        return next((case for case in self.store.cases if case.series_uid == scan.uid), None)
+
     def _series_expression(self, scan: Scan) -> str:
         """Return the Python that reads a scan; where its files are is known for those of the collection alone."""
-        if scan.uid.startswith(LESION):
-            lesion = self.store.by_id[scan.uid.removeprefix(LESION)]
+        if scan.uid.startswith(LESION_UID):
+            lesion = self.store.by_id[scan.uid.removeprefix(LESION_UID)]
             if self.store.images_of(lesion) is self.store.collection:
                 return (
                     f"next(collection.series(lesion.series_id, lesion) for lesion in collection.lesions"
                     f" if lesion.lesion_id == {lesion.lesion_id!r})"
                 )
-        case = next((case for case in self.store.cases if case.series_uid == scan.uid), None)
+        case = self._case(scan)
         folder = str(case.folder) if case else "THE SCAN'S FOLDER"
         return f"next(series for series in read_dicom({folder!r}) if series.uid == {scan.uid!r})"

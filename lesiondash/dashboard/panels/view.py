@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesiondash.dashboard.state import Region, State, tells_errors
-from lesiondash.dashboard.store import Scan, Store
+from lesiondash.dashboard.store import LESION_UID, Scan, Store
 from lesiondash.dashboard.widgets import Viewer
 from lesiondash.errors import AnnotationError, BoxError
 from lesiondash.frangi.response import frangi_filter
@@ -200,7 +200,7 @@ class ViewPanel:
         if self._seen.get(scan.uid, scan.series) is not scan.series:
             self.widget.loaded += 1
         self._seen[scan.uid] = scan.series
-        looking = not focus.search and focus.series_uid.startswith("lesion ")
+        looking = not focus.search and focus.series_uid.startswith(LESION_UID)
         self.widget.banner = scan.title if looking else ""
         if scan.uid != self.widget.scan.get("uid"):
             self.close_beside()
