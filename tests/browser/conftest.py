@@ -145,7 +145,8 @@ def _opened(watched: Watched, site: Site) -> Watched:
     watched.page.goto(site.url)
     watched.page.wait_for_selector(".ld-chip:has-text('device')", timeout=150_000)
     try:
-        watched.page.wait_for_selector(".ld-map .js-plotly-plot .scatterlayer", timeout=60_000)
+        # The legend comes with the lesions: a busy browser may draw the map without them first, and then anew.
+        watched.page.wait_for_selector(".ld-map .js-plotly-plot .legend", timeout=60_000)
     except Exception as error:
         said = watched.page.locator(".ld-notice, .ld-map").all_inner_texts()
         raise AssertionError(f"The map is not drawn; the page says {said}.") from error

@@ -279,6 +279,7 @@ def test_lasso_on_the_map_selects(opened: Any) -> None:
     page = opened.page
     open_case(page)
     nine = tile_ids(page)
+    page.wait_for_function("document.querySelector('.ld-map').textContent.includes('its nine')")
     plot = page.locator(".ld-map .nsewdrag").first
     plot.scroll_into_view_if_needed()
     bounds = plot.bounding_box()
