@@ -108,10 +108,12 @@ def _reach(box: Box, shape: tuple[int, int]) -> tuple[slice, slice]:
 
 def _inside(kind: str, box: Box, rows: slice, columns: slice) -> npt.NDArray[np.bool_]:
     (center_x, center_y), (width, height) = box.center, box.size
-    across = (np.arange(columns.start, columns.stop) + 0.5 - center_x) / (width / 2)
-    down = (np.arange(rows.start, rows.stop) + 0.5 - center_y) / (height / 2)
-    if kind == "ellipse":
-        return np.asarray(down[:, None] ** 2 + across[None, :] ** 2 <= 1)
+    # Seen from a mark as thin as a hair, far pixels lie at infinity: outside, as they are.
+    with np.errstate(over="ignore"):
+        across = (np.arange(columns.start, columns.stop) + 0.5 - center_x) / (width / 2)
+        down = (np.arange(rows.start, rows.stop) + 0.5 - center_y) / (height / 2)
+        if kind == "ellipse":
+            return np.asarray(down[:, None] ** 2 + across[None, :] ** 2 <= 1)
     return np.asarray((np.abs(down) <= 1)[:, None] & (np.abs(across) <= 1)[None, :])
 
 

@@ -12,7 +12,7 @@ from marked_series import marked_series, marks
 
 from lesiondash.annotations.measure import bounds, length_mm, measures, recist, region_mask, statistics
 from lesiondash.errors import AnnotationError
-from lesiondash.records import Annotation
+from lesiondash.records import Annotation, AnnotationKind
 
 coordinate = st.floats(-500, 500)
 point = st.tuples(coordinate, coordinate)
@@ -99,6 +99,15 @@ def test_statistics_are_of_the_pixels_of_the_mask(a: tuple[float, float], b: tup
     if found is not None:
         assert found.count == mask.sum()
         assert not found.count or found.mean == pytest.approx(series.hu[1][mask].mean())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["box", "ellipse"])
+@pytest.mark.parametrize("width", [1e-160, 1e-300])
+def test_mark_as_thin_as_a_hair_has_no_pixels(kind: AnnotationKind, width: float) -> None:
+    series = marked_series()
+    mask = region_mask(Annotation("x", kind, series.uid, 0, ((0.0, 3.0), (width, 9.0))), (40, 60))
+    assert not mask.any()
 
 
 def test_what_has_no_area_has_no_pixels() -> None:
