@@ -24,7 +24,7 @@ from lesiondash.learning.pretrain import pretrain
 from lesiondash.learning.settings import PretrainSettings
 from lesiondash.paths import demo_dir
 from lesiondash.records import UNLABELLED
-from lesiondash.retrieval.classification import linear_probe
+from lesiondash.retrieval.classification import classification_scores, linear_probe
 from lesiondash.retrieval.intervals import interval
 from lesiondash.retrieval.protocol import evaluate
 
@@ -81,7 +81,8 @@ def main() -> None:
 def classified(encoder, seen_crops, seen, vectors, held) -> str:
     """Say how well the page's classifier tells the held lesions' types."""
     types, patients = [lesion.type for lesion in seen], [lesion.patient_id for lesion in seen]
-    scores = linear_probe(encoder.embed(seen_crops), types, patients, vectors, [lesion.type for lesion in held])
+    told = linear_probe(encoder.embed(seen_crops), types, patients, vectors, [lesion.type for lesion in held])
+    scores = classification_scores(*told)
     return "  ".join(f"{name} {scores[name]:.3f}" for name in ("accuracy", "macro F1", "calibration error"))
 
 

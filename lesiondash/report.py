@@ -88,13 +88,23 @@ def _score_tables(found: Mapping[str, Evaluation]) -> str:
             continue
         rows = []
         for name, evaluation in scored.items():
-            score, intervals = evaluation.scopes[scope], evaluation.intervals(scope)
-            for measure, part in intervals.items():
-                values = (score.chance[measure], score.ceiling[measure], score.macro[measure])
-                rows.append((name, measure, str(part), *(f"{value:.3f}" for value in values)))
+            score, by_type = evaluation.scopes[scope], evaluation.macro_intervals(scope)
+            bounds = (score.chance, score.ceiling), (score.macro_chance, score.macro_ceiling)
+            for measure, part in evaluation.intervals(scope).items():
+                plain, over_types = ([f"{bound[measure]:.3f}" for bound in pair] for pair in bounds)
+                rows.append((name, measure, str(part), *plain, str(by_type[measure]), *over_types))
         score = next(iter(scored.values())).scopes[scope]
         note = f"{score.queries:,} queries, {score.skipped:,} with nothing to find ({score.coverage:.1%} covered)."
-        head = ("encoder", "measure", "score [95 %]", "chance", "ceiling", "mean over types")
+        head = (
+            "encoder",
+            "measure",
+            "score [95 %]",
+            "chance",
+            "ceiling",
+            "mean over types [95 %]",
+            "its chance",
+            "its ceiling",
+        )
         parts.append(
             f"<h2>Scope: {SCOPE_NAMES[scope]}</h2><p class=note>{note}</p>"
             + _picture(_draw_scores(scored, scope), f"Scores in the scope {SCOPE_NAMES[scope]}")
@@ -216,14 +226,14 @@ def _window_of(kind: str) -> str:
 def _vectors_section(found: Mapping[str, Evaluation]) -> str:
     label_free = [(name, key, f"{value:.3f}") for name, each in found.items() for key, value in each.label_free.items()]
     told = [
-        (name, probe, key, f"{value:.3f}")
+        (name, probe, key, str(each.classification_intervals[probe].get(key, f"{value:.3f}")))
         for name, each in found.items()
         for probe, scores in each.classification.items()
         for key, value in scores.items()
     ]
     parts = ["<h2>The vectors</h2>", _table(("encoder", "without labels", "value"), label_free)]
     if told:
-        parts += ["<h2>Telling types apart</h2>", _table(("encoder", "by", "measure", "value"), told)]
+        parts += ["<h2>Telling types apart</h2>", _table(("encoder", "by", "measure", "value [95 %]"), told)]
     return "".join(parts)
 
 

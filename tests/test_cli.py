@@ -171,7 +171,10 @@ def test_wrong_collection_folder(demonstration: Path, tmp_path: Path) -> None:
 
 
 def test_evaluate(demonstration: Path) -> None:
-    """Training must pay: other patients' P@1 at least .05 over the same network untrained, and neither near 1."""
+    """Training must pay: other patients' P@10 well over the same network untrained, P@1 too, and neither near 1.
+
+    P@1 of 235 queries has a standard error of .03: how large its gain is, is measured over seeds in the benchmarks.
+    """
     done = run_cli("evaluate", "--json", data=demonstration)
     assert done.returncode == 0, done.stderr
     scores = json.loads(done.stdout)
@@ -183,11 +186,17 @@ def test_evaluate(demonstration: Path) -> None:
                 low, high = measure["interval"]
                 assert measure["chance"] <= measure["ceiling"]
                 assert low <= measure["score"] <= high
+                over_types = measure["macro"]
+                assert over_types["interval"][0] <= over_types["score"] <= over_types["interval"][1]
+                assert over_types["chance"] <= over_types["ceiling"]
                 assert measure["score"] <= measure["ceiling"] + 1e-9
         assert all(guard["passed"] for guard in scores[encoder]["guards"])
-        assert 0.5 < scores[encoder]["classification"]["linear probe"]["accuracy"] < 0.95
-    trained, untrained = (scores[name]["scopes"]["cross"]["measures"]["P@1"]["score"] for name in scores)
-    assert trained - untrained >= 0.05
+        told, sure = scores[encoder]["classification"], scores[encoder]["classification_intervals"]
+        assert 0.5 < told["linear probe"]["accuracy"] < 0.95
+        assert told["chance"]["accuracy"] < sure["linear probe"]["accuracy"][0] < told["linear probe"]["accuracy"]
+    for measure, gain in (("P@10", 0.08), ("P@1", 0.02)):
+        trained, untrained = (scores[name]["scopes"]["cross"]["measures"][measure]["score"] for name in scores)
+        assert trained - untrained >= gain
     assert trained < 0.95
     assert untrained < 0.9
 

@@ -20,6 +20,8 @@ from lesiondash.records import FloatArray
 FOLDS = 5
 STRENGTHS = (0.003, 0.03, 0.3)
 """Inverse regularisation of the logistic regression; the best in the folds is taken."""
+LOG_TEMPERATURES = (-1.0, 3.0)
+"""Bounds: types that are told apart without a mistake would ask for a temperature of 0, which makes all certain."""
 BINS = 10
 
 
@@ -54,7 +56,9 @@ class LesionClassifier:
         temperature, loss = {}, {}
         for strength, (held, truth) in scores.items():
             found = minimize_scalar(
-                lambda log_t, held=held, truth=truth: _log_loss(held / np.exp(log_t), truth), (-1.0, 1.0)
+                lambda log_t, held=held, truth=truth: _log_loss(held / np.exp(log_t), truth),
+                bounds=LOG_TEMPERATURES,
+                method="bounded",
             )
             temperature[strength], loss[strength] = float(np.exp(found.x)), float(found.fun)
         best = min(loss, key=lambda strength: loss[strength])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from lesiondash.retrieval.scopes import EvalScope, Galleries
 DEFAULT_SCOPES: tuple[EvalScope, ...] = ("all", "same", "cross")
 AP_RANKS = 10
 BLOCK = 256
+DIGITS = 12
 Floats = npt.NDArray[np.float64]
 Measure = tuple[Callable[[npt.NDArray[np.bool_], int], float], Callable[[int, int], float], Callable[[int, int], float]]
 """Score of (a full ranking as 0 and 1, relevant), then chance and ceiling of (candidates, relevant)."""
@@ -80,8 +81,17 @@ class ScopeScore:
     @property
     def macro(self) -> dict[str, float]:
         """Scores averaged over types, each type counting alike."""
-        parts = [part.scores for part in self.per_type.values()]
-        return {name: float(np.mean([part[name] for part in parts])) if parts else np.nan for name in self.measures}
+        return self._over_types("scores")
+
+    @property
+    def macro_chance(self) -> dict[str, float]:
+        """The same of random rankings."""
+        return self._over_types("chance")
+
+    @property
+    def macro_ceiling(self) -> dict[str, float]:
+        """The same of perfect rankings."""
+        return self._over_types("ceiling")
 
     def of(self, chosen: npt.NDArray[np.int64]) -> ScopeScore:
         """Return the score of some of the queries, by their place."""
@@ -98,6 +108,10 @@ class ScopeScore:
             self.nearest[chosen],
             skipped=0,
         )
+
+    def _over_types(self, which: Literal["scores", "chance", "ceiling"]) -> dict[str, float]:
+        parts = [getattr(part, which) for part in self.per_type.values()]
+        return {name: float(np.mean([part[name] for part in parts])) if parts else np.nan for name in self.measures}
 
     def _mean(self, table: Floats) -> dict[str, float]:
         means = table.mean(axis=0) if len(table) else np.full(len(self.measures), np.nan)
@@ -116,7 +130,7 @@ def evaluate(
     vectors: (n, d), one per lesion. lesions: those of one split, normally test; unlabelled ones are candidates that
     are never relevant, and no queries. Scopes are those of `Galleries`. Measures: P@k (strict), the same of what is
     available for the largest k, AP_min@10, AP_hit@10, mP@10, MAP@R. Queries with nothing relevant to find are skipped
-    and counted. Candidates are ranked by the cosine of float32 vectors, equal ones by lesion_id. Raises `SearchError`
+    and counted. Candidates are ranked by cosine, equal ones to twelve digits by lesion_id. Raises `SearchError`
     for repeated ids and for vectors that no `Index` takes.
     """
     names = ("lesion_id", "patient_id", "type")
@@ -197,9 +211,13 @@ def _precision_at(hits: npt.NDArray[np.bool_], total: int, k: int) -> float:
 
 
 def _rankings(index: Index, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return all rows by falling similarity to each of some rows; what float32 cannot tell apart is ordered by id."""
+    """Return all rows by falling similarity to each of some rows; what is equal to twelve digits is ordered by id.
+
+    Beyond them a sum depends on the order in which the lesions are given; before them even a nearly collapsed
+    encoder's vectors differ, as the search sees them.
+    """
     wide = index.vectors.astype(np.float64)
-    scores = (wide[rows] @ wide.T).astype(np.float32)
+    scores = np.round(wide[rows] @ wide.T, DIGITS)
     by_id = np.argsort(np.array(index.lesions["lesion_id"], dtype=object), kind="stable")
     return np.asarray(by_id[np.argsort(-scores[:, by_id], axis=1, kind="stable")])
 

@@ -76,3 +76,12 @@ def test_a_type_of_one_patient_is_learnt_all_the_same() -> None:
 def test_too_little_to_learn_from_is_said(types: list[str], patients: list[str]) -> None:
     with pytest.raises(TrainingError, match="two types"):
         LesionClassifier.fit(np.eye(6), types, patients)
+
+
+def test_what_it_never_saw_the_like_of_is_not_certain() -> None:
+    x, types, patients = toy(40, 0.02)  # told apart without a mistake, in the folds too
+    model = LesionClassifier.fit(x, types, patients)
+    strange = np.random.default_rng(5).normal(size=(200, 12))
+    strange /= np.linalg.norm(strange, axis=1, keepdims=True)
+    assert model.probabilities(strange).max(axis=1).mean() < 0.95
+    assert model.probabilities(x).max(axis=1).mean() > 0.9

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from lesiondash.errors import SearchError
-from lesiondash.retrieval.classification import classification_scores, linear_probe, nearest_vote, vote
+from lesiondash.retrieval.classification import (
+    blind_guess,
+    classification_intervals,
+    classification_scores,
+    linear_probe,
+    nearest_vote,
+    vote,
+)
+from lesiondash.retrieval.intervals import interval
 
 
 def test_counted_by_hand() -> None:
@@ -35,8 +43,8 @@ def test_clusters_are_told_and_noise_is_not() -> None:
     noise = random.normal(size=(240, 8))
     vectors[np.arange(240), axes] += 1
     for data, low, high in ((vectors, 0.99, 1.0), (noise, 0.1, 0.55)):
-        probe = linear_probe(data[:160], types[:160], patients[:160], data[160:], types[160:])
-        nearest = nearest_vote(data[:160], types[:160], data[160:], types[160:])
+        probe = classification_scores(*linear_probe(data[:160], types[:160], patients[:160], data[160:], types[160:]))
+        nearest = classification_scores(*nearest_vote(data[:160], types[:160], data[160:], types[160:]))
         assert low <= probe["accuracy"] <= high
         assert low <= nearest["accuracy"] <= high
 
@@ -51,3 +59,34 @@ def test_refuses_types_that_were_never_seen() -> None:
         nearest_vote(np.eye(3), ["a", "b", "b"], np.eye(3)[:1], ["brain"])
     with pytest.raises(SearchError, match="do not go with"):
         classification_scores(np.eye(3), np.array([0]))
+
+
+def test_intervals_are_of_the_scores_and_of_resampled_patients() -> None:
+    random = np.random.default_rng(1)
+    truth = random.integers(0, 3, 120)
+    probabilities = np.eye(3)[np.where(random.random(120) < 0.7, truth, random.integers(0, 3, 120))]
+    patients = [f"p{k // 3}" for k in range(120)]
+    scores = classification_scores(probabilities, truth)
+    found = classification_intervals(probabilities, truth, patients)
+    for name, part in found.items():
+        assert part.mean == pytest.approx(scores[name], abs=1e-12)
+        assert part.low < part.mean < part.high
+    right = (probabilities.argmax(axis=1) == truth).astype(float)
+    plain = interval(right, patients)
+    assert (found["accuracy"].low, found["accuracy"].high) == pytest.approx((plain.low, plain.high))
+
+
+def test_the_scores_of_counts_are_those_of_each_resample() -> None:
+    random = np.random.default_rng(2)
+    truth, probabilities = random.integers(0, 4, 60), random.random((60, 4))
+    truth[truth == 3] = 2  # a type that is told and never true
+    found = classification_intervals(probabilities, truth, [str(k) for k in range(60)])
+    scores = classification_scores(probabilities, truth)
+    assert {name: part.mean for name, part in found.items()} == pytest.approx({name: scores[name] for name in found})
+
+
+def test_chance_knows_how_frequent_the_types_are_and_no_more() -> None:
+    scores = classification_scores(*blind_guess(["a", "a", "a", "b"], ["a", "a", "b", "b", "b"]))
+    assert scores["accuracy"] == 0.4
+    assert scores["balanced accuracy"] == 0.5
+    assert scores["calibration error"] == pytest.approx(0.35)

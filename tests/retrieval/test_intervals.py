@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lesiondash.errors import SearchError
-from lesiondash.retrieval.intervals import interval, resampled_means
+from lesiondash.retrieval.intervals import interval, macro_interval, resampled_means
 
 
 def test_equals_a_slow_bootstrap() -> None:
@@ -56,3 +56,13 @@ def test_refuses_what_does_not_go_together() -> None:
         interval([], [])
     with pytest.raises(SearchError, match="2 values of 3"):
         interval([1.0, 2.0], ["a", "b", "c"])
+
+
+def test_the_mean_over_types_counts_each_alike() -> None:
+    values, types = [1.0, 1.0, 1.0, 0.0], ["a", "a", "a", "b"]
+    found = macro_interval(values, types, ["p", "q", "r", "s"])
+    assert found.mean == 0.5
+    assert (found.low, found.high) == (0.5, 1.0)  # resamples without the only b are of a alone
+    even = macro_interval([0.2, 0.4, 0.6, 0.8], ["a"] * 4, ["p", "p", "q", "r"])
+    plain = interval([0.2, 0.4, 0.6, 0.8], ["p", "p", "q", "r"])
+    assert (even.mean, even.low, even.high) == pytest.approx((plain.mean, plain.low, plain.high))

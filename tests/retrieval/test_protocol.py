@@ -11,6 +11,7 @@ import pytest
 
 from lesiondash.errors import SearchError
 from lesiondash.records import UNLABELLED, Box, Lesion
+from lesiondash.retrieval.index import Index
 from lesiondash.retrieval.protocol import evaluate
 from lesiondash.retrieval.scopes import Galleries, check_apart, near_duplicates
 
@@ -98,6 +99,8 @@ def test_known_angles_give_the_scores_counted_by_hand() -> None:
     assert (score.queries, score.skipped) == (4, 0)
     assert score.per_type["liver"].scores["P@1"] == 0.5
     assert score.macro["P@1"] == pytest.approx(0.75)
+    assert score.macro_chance["P@1"] == pytest.approx(1 / 3)
+    assert score.macro_ceiling["P@1"] == 1
 
 
 def test_near_duplicate_of_the_query_is_not_in_its_gallery() -> None:
@@ -222,3 +225,16 @@ def test_refuses_repeated_ids_and_odd_numbers_of_vectors() -> None:
         evaluate(np.eye(3), [_lesion(0), _lesion(1)])
     with pytest.raises(SearchError, match="scope"):
         evaluate(np.eye(2), [_lesion(0), _lesion(1)], scopes=["near"])  # type: ignore[list-item]
+
+
+def test_vectors_that_have_nearly_collapsed_are_ranked_as_the_search_ranks_them() -> None:
+    random = np.random.default_rng(0)
+    vectors = np.ones(64) + 1e-4 * random.normal(size=(60, 64))  # cosines apart by 1e-8, less than float32 tells
+    lesions = [_lesion(row, patient=f"p{row}") for row in range(60)]
+    index = Index(
+        vectors, {name: [getattr(item, name) for item in lesions] for name in ("lesion_id", "patient_id", "type")}
+    )
+    found = evaluate(vectors, lesions, scopes=["all"])["all"].nearest
+    for row, nearest in enumerate(found):
+        hits = index.search(index.vectors[row], k=10, exclude=[lesions[row].lesion_id])
+        assert [f"L{each}" for each in nearest] == [hit.lesion_id for hit in hits]

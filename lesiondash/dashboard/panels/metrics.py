@@ -81,12 +81,12 @@ class MetricsPanel:
 
     def _evaluation(self, lesions: list[Lesion]) -> Evaluation:
         """Evaluate the vectors that the search uses; only the slices beside the lesions' own are embedded for it."""
-        from lesiondash.evaluate import evaluate_vectors, labelled
+        from lesiondash.evaluate import evaluate_vectors, to_learn_from
 
         store = self.store
         # Of the collection alone: what people add to it, of whichever patient, trains nothing.
         others = [item for item in store.collection.lesions if item.split != "test"]
-        vectors, beside = (store.gallery.vectors[self._rows(each)] for each in (lesions, labelled(others)))
+        vectors, beside = (store.gallery.vectors[self._rows(each)] for each in (lesions, to_learn_from(others)))
         slices = store.encoder.architecture.slices
         further = store.encoder.embed(collect_stacks(store.collection, lesions, slices, slice_offset=1))
         return evaluate_vectors(
@@ -132,7 +132,11 @@ def _tables(found: Evaluation) -> list[dict[str, Any]]:
         tables.append(_table("What comes back among the first ten, other patients", ["asked", *kinds], came))
     probes = found.classification
     if probes:
-        told = [[name, *(f"{scores[name]:.3f}" for scores in probes.values())] for name in next(iter(probes.values()))]
+        sure = found.classification_intervals
+        told = [
+            [name, *(str(sure[by].get(name, f"{scores[name]:.3f}")) for by, scores in probes.items())]
+            for name in next(iter(probes.values()))
+        ]
         tables.append(_table("Types told apart", ["", *probes], told))
     free = [[name, f"{value:.3f}"] for name, value in found.label_free.items()]
     tables.append(_table("Without labels", ["", "value"], free))
