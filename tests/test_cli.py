@@ -91,6 +91,41 @@ def test_every_box_of_a_list_is_searched_for(demonstration: Path, case: dict[str
     assert "boxes.csv, row 1: There is no slice 9999" in refused.stderr
 
 
+def test_a_box_of_a_list_that_finds_nothing_leaves_the_others(
+    demonstration: Path, case: dict[str, str], tmp_path: Path
+) -> None:
+    box, number, own = box_of_case(demonstration, case)
+    scans = tmp_path / "scans"
+    shutil.copytree(demonstration / "demo" / case["folder"], scans / "good")
+    (scans / "bad.dcm").write_text("not a scan")
+    first, listed = f"{number},{box}", tmp_path / "boxes.csv"
+    listed.write_text(f"scan,slice,x0,y0,x1,y1\ngood,{first}\nbad.dcm,1,1,1,9,9\ngood,9999,1,1,9,9\ngood,{first}\n")
+    arguments = ("search", str(scans), "--annotations", str(listed), "--scope", "cross", "--top", "2")
+    done = run_cli(*arguments, "--json", data=demonstration)
+    assert done.returncode == 3, done.stderr
+    assert "lesiondash: 2 of 4 boxes found nothing; boxes.csv, row 2: " in done.stderr
+    assert "Scans (2 of 2)" in done.stderr  # what is read is shown
+    rows = json.loads(done.stdout)
+    assert [row["annotation"] for row in rows] == [1, 1, 2, 3, 4, 4]  # as listed, though read scan by scan
+    assert [row["rank"] for row in rows] == [1, 2, None, None, 1, 2]
+    assert "There is no slice 9999" in rows[3]["error"]
+    assert own not in [row["lesion_id"] for row in rows]
+    table = run_cli(*arguments, "--csv", data=demonstration).stdout.splitlines()
+    assert table[0].endswith("similarity,error")
+    assert "There is no slice 9999" in table[4]
+    text = run_cli(*arguments, data=demonstration)
+    assert text.returncode == 3
+    assert "3: good, slice 9999\n    There is no slice 9999" in text.stdout
+    listed.write_text("scan,slice,x0,y0,x1,y1\nbad.dcm,1,1,1,9,9\ngood,9999,1,1,9,9\n")
+    refused = run_cli(*arguments, data=demonstration)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "lesiondash: No box was answered; boxes.csv, row 1: " in refused.stderr
+    listed.write_text("scan,slice,x0,y0,x1,y1\ngood,1,1,1,9,9\nabsent,1,1,1,9,9\n")
+    refused = run_cli(*arguments, data=demonstration)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "boxes.csv, row 2: There is no scan 'absent'" in refused.stderr
+
+
 def test_bad_input_is_one_sentence_and_exit_code_2(demonstration: Path, case: dict[str, str], tmp_path: Path) -> None:
     folder = str(demonstration / "demo" / case["folder"])
     empty, text, parent = tmp_path / "empty.dcm", tmp_path / "text.dcm", tmp_path / "parent.zip"

@@ -48,7 +48,10 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """A loaded series and, where it belongs to the collection, which of its series it is."""
+    """A loaded series and, where it belongs to the collection, which of its series it is.
+
+    patient_id: the collection's, or that under which lesions of a scan of nobody known are added.
+    """
 
     series: Series
     title: str
@@ -143,23 +146,26 @@ class Store:
 
     def add(self, series_read: Iterable[Series]) -> list[Scan]:
         """Keep series as scans, tied to the collection where they are known to belong to it."""
-        known = {case.series_uid: case for case in self.cases}
         scans = []
         for series in series_read:
-            case = known.get(series.uid)
-            scan = Scan(
-                series=series,
-                title=case.title if case else f"Scan {len(self.scans) + 1}",
-                collection_series_id=case.series_id if case else None,
-                first_slice_index=case.first_slice_index if case else 0,
-                patient_id=case.patient_id if case else None,
-            )
-            if series.uid in self.scans:
-                scan = Scan(series, self.scans[series.uid].title, *_ties(scan))
+            scan = self.scan_of(series)
             self.scans[series.uid] = scan
             self.annotations.know(series)
             scans.append(scan)
         return scans
+
+    def scan_of(self, series: Series) -> Scan:
+        """Return a series as the scan that `add` keeps, without keeping it."""
+        case = next((case for case in self.cases if case.series_uid == series.uid), None)
+        before = self.scans.get(series.uid)
+        title = f"Scan {len(self.scans) + 1}" if case is None else case.title
+        return Scan(
+            series=series,
+            title=title if before is None else before.title,
+            collection_series_id=case.series_id if case else None,
+            first_slice_index=case.first_slice_index if case else 0,
+            patient_id=case.patient_id if case else _new_patient(series),
+        )
 
     def open_lesion(self, lesion_id: str) -> tuple[Scan, int]:
         """Return the slices of the collection around a lesion as a scan, and the index of its key slice in it."""
@@ -190,8 +196,6 @@ class Store:
 
         Raises what the encoder, the box or the disk says against it; then nothing was added.
         """
-        source = scan.series.source
-        study = hashlib.sha256((source.study_uid if source else scan.uid).encode()).hexdigest()[:8]
         known = next((item for item in self._own.lesions if item.series_id == scan.collection_series_id), None)
         lesion = self.added.add(
             scan.series,
@@ -199,8 +203,8 @@ class Store:
             box,
             self.encoder,
             type=kind,
-            patient_id=scan.patient_id or f"new-{study}",
-            study_id=known.study_id if known else f"new-{study}",
+            patient_id=scan.patient_id or _new_patient(scan.series),
+            study_id=known.study_id if known else _new_patient(scan.series),
             diameters_mm=diameters_mm,
             origin=(scan.uid, annotation_id),
         ).lesion
@@ -239,8 +243,10 @@ class Store:
         return best
 
 
-def _ties(scan: Scan) -> tuple[str | None, int, str | None]:
-    return scan.collection_series_id, scan.first_slice_index, scan.patient_id
+def _new_patient(series: Series) -> str:
+    """Return whose a scan of nobody known is: the same at every load, so that lesions added of it are its own."""
+    uid = (series.source.study_uid if series.source else "") or series.uid  # not every file names its study
+    return f"new-{hashlib.sha256(uid.encode()).hexdigest()[:8]}"
 
 
 def _key_offset(collection: DeepLesion | AddedLesions, lesion: Lesion, count: int) -> int:

@@ -60,7 +60,7 @@ def _rows(name: str, text: str) -> list[Any]:
         if name.lower().endswith(".csv"):
             return list(csv.DictReader(text.splitlines()))
         found = json.loads(text)
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise SearchError(f"{name} is no CSV table and no JSON list ({type(error).__name__}).") from error
     if isinstance(found, dict):
         found = found.get("annotations")
@@ -80,9 +80,9 @@ def _annotation(row: Any, where: str) -> ListedBox:
         raise SearchError(f"{where}: there is no slice; give slice, x0, y0, x1 and y1.") from None
     except BoxError as error:
         raise SearchError(f"{where}: {error}") from error
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise SearchError(f"{where}: slice, x0, y0, x1 and y1 have to be numbers.") from None
-    if number != int(number) or number < 1:
+    if not number.is_integer() or number < 1:
         raise SearchError(f"{where}: slice {number:g} is none; slices are counted from 1.")
     return ListedBox(str(row.get("scan") or ""), int(number), box, str(row.get("label") or ""))
 
@@ -90,8 +90,12 @@ def _annotation(row: Any, where: str) -> ListedBox:
 def path_of_scan(folder: Path, scan: str) -> Path:
     """Return where an annotation's scan lies; raises `LesionDashError` for one outside of the folder, or not there."""
     path = folder / scan if scan else folder
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        within, there = path.resolve().is_relative_to(folder.resolve()), path.exists()
+    except (OSError, ValueError, RuntimeError):  # no disk has a name so long, with a zero byte, or of links in a circle
+        within, there = True, False
+    if not within:
         raise LesionDashError(f"The scan {scan!r} lies outside of {folder.name}; name it by its path in there.")
-    if not path.exists():
-        raise LesionDashError(f"There is no scan {scan!r} in {folder.name}.")
+    if not there:
+        raise LesionDashError(f"There is no scan {scan[:200]!r} in {folder.name}.")
     return path

@@ -17,7 +17,7 @@ from lesiondash.retrieval.index import Index
 class Vote:
     """The commonest type among neighbours, how many of how many have it, and how often as many were right.
 
-    right is None where nobody could say, from fewer than `LEAST` such votes.
+    right is None where nobody could say: without a record, or from fewer than `LEAST` such votes.
     """
 
     type: str
@@ -31,37 +31,43 @@ LEAST = 8
 
 @dataclass(frozen=True, eq=False)
 class VoteRecord:
-    """How often the vote of k neighbours was right, by how many agreed: (k + 1,) cases and right ones."""
+    """How often the vote of the k nearest of other patients was right, by how many agreed: (k + 1,) cases, right ones.
+
+    It says nothing of lesions that were chosen or ranked in another way.
+    """
 
     k: int
     cases: npt.NDArray[np.int64]
     right: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, index: Index, lesions: Sequence[Lesion], k: int) -> VoteRecord:
-        """Let every labelled lesion outside of the test split be voted on by its k nearest of other patients."""
+    def of(cls, index: Index, lesions: Sequence[Lesion], ks: Sequence[int]) -> dict[int, VoteRecord]:
+        """Let every labelled lesion outside of the test split be voted on by its nearest; a record for each k."""
+        records = {k: cls(k, np.zeros(k + 1, np.int64), np.zeros(k + 1, np.int64)) for k in ks}
         rows = [row for row, item in enumerate(lesions) if item.type != UNLABELLED and item.split != "test"]
-        cases, right = np.zeros(k + 1, np.int64), np.zeros(k + 1, np.int64)
         if rows:
             patients = np.unique([lesion.patient_id for lesion in lesions], return_inverse=True)[1]
             allowed = patients[rows][:, None] != patients[None, :]
-            nearest, _ = index.search_many(index.vectors[rows], min(k, len(index)), allowed)
+            nearest, _ = index.search_many(index.vectors[rows], min(max(ks), len(index)), allowed)
             for row, found in zip(rows, nearest, strict=True):
-                told = _most([lesions[other].type for other in found if other >= 0])
-                if told is not None:
-                    cases[told[1]] += 1
-                    right[told[1]] += told[0] == lesions[row].type
-        return cls(k, cases, right)
+                types = [lesions[other].type for other in found if other >= 0]
+                for k, record in records.items():
+                    told = _most(types[:k])
+                    if told is not None:
+                        record.cases[told[1]] += 1
+                        record.right[told[1]] += told[0] == lesions[row].type
+        return records
 
-    def vote(self, types: Sequence[str]) -> Vote | None:
-        """Return the vote of neighbours with these types, best first; None where none has a type."""
-        told = _most(types)
-        if told is None:
-            return None
-        kind, count = told
-        cases = int(self.cases[count]) if count <= self.k else 0
-        share = float(self.right[count]) / cases if cases >= LEAST else None
-        return Vote(kind, count, len(types), share)
+
+def vote(types: Sequence[str], record: VoteRecord | None = None) -> Vote | None:
+    """Return the vote of neighbours with these types, best first; None where none has a type."""
+    told = _most(types)
+    if told is None:
+        return None
+    kind, count = told
+    cases = int(record.cases[count]) if record is not None and count <= record.k else 0
+    share = float(record.right[count]) / cases if record is not None and cases >= LEAST else None
+    return Vote(kind, count, len(types), share)
 
 
 def _most(types: Sequence[str]) -> tuple[str, int] | None:

@@ -249,7 +249,7 @@ def test_results_are_steered_narrowed_and_explained_by_keyboard(opened: Any) -> 
     page = opened.page
     open_case(page)
     nine, results = tile_ids(page), page.locator(".ld-results")
-    page.wait_for_function("document.querySelector('.ld-vote').textContent.includes('of 9 are')")
+    page.wait_for_function("/of 9 are .* of known cases/.test(document.querySelector('.ld-vote').textContent)")
     results.get_by_role("button", name="Where the similarity sits: 2").press("Enter")
     page.wait_for_function("document.querySelectorAll('.ld-shares').length === 2")
     results.get_by_role("button", name="Less like this: 1", exact=True).press("Enter")
@@ -275,6 +275,25 @@ def test_results_are_steered_narrowed_and_explained_by_keyboard(opened: Any) -> 
     assert opened.errors == []
 
 
+def test_a_box_of_many_without_an_answer_says_why(opened: Any) -> None:
+    page = opened.page
+    open_case(page)
+    page.locator(".ld-results").get_by_label("smallest size in mm").fill("900")
+    page.locator(".ld-results").get_by_label("smallest size in mm").press("Enter")
+    page.wait_for_function("document.querySelector('.ld-scopes').textContent.includes('No lesion is left')")
+    page.get_by_role("button", name="this scan's known lesions").click()
+    page.wait_for_selector(".ld-many td.ld-error >> text=No lesion is left")
+    assert "nothing was found; among 900 mm or more only" in page.locator(".ld-many").inner_text()
+    page.get_by_role("alert").filter(has_text="Box 1 of").get_by_role("button", name="Dismiss").click()
+    page.locator(".ld-results").get_by_label("smallest size in mm").fill("")
+    page.locator(".ld-results").get_by_label("smallest size in mm").press("Enter")
+    page.wait_for_selector("button.ld-tile")
+    page.get_by_role("button", name="this scan's known lesions").click()
+    page.wait_for_selector(".ld-many >> text=boxes answered")
+    assert page.locator(".ld-many td.ld-error").count() == 0
+    assert opened.errors == []
+
+
 def test_lasso_on_the_map_selects(opened: Any) -> None:
     page = opened.page
     open_case(page)
@@ -292,8 +311,10 @@ def test_lasso_on_the_map_selects(opened: Any) -> None:
     page.mouse.up()
     page.wait_for_selector(".ld-results >> text=selected on the map")
     assert len(tile_ids(page)) > 9
+    page.wait_for_function("document.querySelector('.ld-vote').hidden")
     page.get_by_role("button", name="Back to the nine").click()
     page.wait_for_function("document.querySelectorAll('button.ld-tile').length === 9")
+    page.wait_for_function("document.querySelector('.ld-vote').textContent.includes('of 9 are')")
     assert tile_ids(page) == nine
 
 

@@ -305,6 +305,29 @@ def test_an_added_lesion_opens_in_its_slices_and_is_no_hit_of_itself(page: Any) 
     assert sum(len(trace.x) for trace in page.map.figure.data[:-2]) == len(page.store.gallery.lesions)
 
 
+def test_an_added_lesion_of_a_scan_of_nobody_known_is_of_no_other_patient(page: Any) -> None:
+    known = page.annotations.scan.series
+    assert known.source is not None
+    dropped = replace(known, uid="f" * 16, source=replace(known.source, study_uid="2.25.1"))
+
+    def show(at: Any) -> None:
+        (scan,) = at.store.add([dropped])
+        at.state.show(scan.uid, marks(page)[0].slice_index, page.store.cases[0].lesions[0].box)
+
+    show(page)
+    before = page.state.hits
+    draw(page, replace(marks(page)[0], series_uid=dropped.uid))
+    page.annotations.act({"type": "add", "id": "m1"})
+    lesion_id = page.annotations.widget.added[0]["lesion_id"]
+    for at in (page, opened()):  # also after a restart
+        show(at)
+        at.search.choose_scope("cross")
+        assert at.state.hits == before
+        at.search.choose_scope("same")
+        assert [hit.lesion_id for hit in at.state.hits] == [lesion_id]
+    page.load.open_case(page.store.cases[0].name)
+
+
 def test_added_lesions_are_there_after_a_restart_and_carried_over_to_another_encoder(page: Any, data: Path) -> None:
     draw(page, *marks(page))
     page.annotations.act({"type": "add", "id": "m1"})

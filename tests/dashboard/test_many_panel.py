@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import weakref
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lesiondash.errors import SearchError
+from lesiondash.errors import ScanError, SearchError
 from lesiondash.records import Annotation, Box
 
 
@@ -26,9 +29,14 @@ def page(demonstration: Path) -> Any:
 @pytest.fixture
 def many(page: Any) -> Any:
     page.search.choose_scope("cross")
+    page.search.narrow(None, [None, None])
     page.load.open_case(page.store.cases[0].name)
     page.state.notice = None
     return page.many
+
+
+def corners(box: Box) -> list[float]:
+    return [box.x0, box.y0, box.x1, box.y1]
 
 
 def run(many: Any, source: str) -> Any:
@@ -83,18 +91,102 @@ def test_a_list_is_searched_for_and_saved(page: Any, many: Any) -> None:
 def test_a_box_that_cannot_be_answered_is_named(page: Any, many: Any) -> None:
     from lesiondash.dashboard import batch
 
-    asked = batch.Asked(page.store.scans[page.state.focus.series_uid], 2, Box(200, 200, 240, 240))
-    with pytest.raises(SearchError, match=r"Box 1 of 2, slice 2: k is 0"):
-        batch.search_boxes(page.store, [asked, asked], 0, "all")
-    with pytest.raises(SearchError, match=r"^k is 99999"):
-        batch.search_boxes(page.store, [asked], 99_999, "all")
+    scan = page.store.scans[page.state.focus.series_uid]
+    boxes = [
+        batch.Asked(1, scan, 2, Box(200, 200, 240, 240), "a", "mine"),
+        batch.Asked(2, scan, 999, Box(200, 200, 240, 240), "a"),
+        batch.Asked(3, ScanError("This is no scan."), 2, Box(200, 200, 240, 240), "b"),
+        batch.Asked(4, scan, 2, Box(5000, 5000, 6000, 6000), "a"),
+        batch.Asked(5, scan, 2, Box(200, 200, 240, 240), "a"),
+    ]
+    rows = batch.search_boxes(page.store, iter(boxes), 3, "all")
+    assert all(tuple(row) == batch.COLUMNS for row in rows)
+    assert [row["annotation"] for row in rows] == [1, 1, 1, 2, 3, 4, 5, 5, 5]
+    assert [row["lesion_id"] for row in rows[:3]] == [row["lesion_id"] for row in rows[6:]]
+    wrong = {row["annotation"]: row["error"] for row in rows if row["error"]}
+    assert wrong[2].startswith("There is no slice 999")
+    assert wrong[3] == "This is no scan."
+    assert "outside the image" in wrong[4]
+    assert all(row["rank"] is None and row["lesion_id"] is None for row in rows if row["error"])
+    for top, words in ((0, "k is 0"), (99_999, "k is 99999")):  # what is wrong for all is no box's
+        with pytest.raises(SearchError, match=words):
+            batch.search_boxes(page.store, iter(boxes), top, "all")
+
+
+def test_scans_that_come_one_after_another_are_let_go(page: Any, many: Any) -> None:
+    from lesiondash.dashboard import batch
+
+    known = page.store.scans[page.state.focus.series_uid].series
+    kept: list[weakref.ref[Any]] = []
+
+    def one(number: int) -> Any:
+        series = replace(known, uid=f"{number:016x}", hu=known.hu.copy())
+        kept.append(weakref.ref(series.hu))
+        yield batch.Asked(number, page.store.scan_of(series), 2, Box(200, 200, 240, 240))
+
+    def in_turn() -> Any:
+        for number in range(1, 6):
+            assert not any(hu() is not None for hu in kept)
+            yield from one(number)
+
+    rows = batch.search_boxes(page.store, in_turn(), 2, "cross")
+    assert [row["annotation"] for row in rows] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert not any(f"{number:016x}" in page.store.scans for number in range(1, 6))
+
+
+def test_a_box_without_candidates_has_a_line_of_its_own(page: Any, many: Any) -> None:
+    store = page.store
+    patients = Counter(lesion.patient_id for lesion in store.gallery.lesions)
+    only = next(lesion for lesion in store.gallery.lesions if patients[lesion.patient_id] == 1)
+    scan, index = store.open_lesion(only.lesion_id)
+    case = store.cases[0]
+    first = case.lesions[0]
+    listed = [
+        {"scan": case.series_uid, "slice": first.slice_index - case.first_slice_index + 1, "box": corners(first.box)},
+        {"scan": scan.uid, "slice": index + 1, "box": corners(only.box)},
+    ]
+    page.search.choose_scope("same")
+    page.state.notice = None
+    many.start_list("boxes.json", json.dumps(listed))
+    many.wait()
+    answered, without = many.widget.lines
+    assert answered["nearest"]
+    assert answered["error"] == ""
+    assert "No lesion is left" in without["error"]
+    assert without["nearest"] == without["likely"] == ""
+    assert many.widget.status == "1 of 2 boxes answered"
+    assert page.state.notice is None
+    table = list(csv.DictReader(io.StringIO(many.export("csv"))))
+    assert [row["annotation"] for row in table if row["error"]] == ["2"]
+    assert table[-1]["lesion_id"] == ""
+    found = json.loads(many.export("json"))
+    assert found[0]["error"] is None
+    assert (found[-1]["annotation"], found[-1]["lesion_id"]) == (2, None)
+    assert "No lesion is left" in found[-1]["error"]
+    many.start_list("boxes.json", json.dumps(listed[1:]))
+    many.wait()
+    assert page.state.notice.text.startswith("Box 1 of 1: No lesion is left")
+    assert many.widget.status == "nothing was found"
+
+
+def test_the_filters_of_the_nine_are_those_of_many(page: Any, many: Any) -> None:
+    page.search.narrow(["liver", "lung"], [10.0, None], ["train"])
+    widget = run(many, "known")
+    count = len(page.store.cases[0].lesions)
+    assert widget.status == f"{count} of {count} boxes answered; among liver or lung, 10 mm or more, train only"
+    assert {row["type"] for row in many.rows} <= {"liver", "lung"}
+    assert {page.store.by_id[row["lesion_id"]].split for row in many.rows} == {"train"}
+    assert {line["likely"] for line in widget.lines} == {""}  # their types were asked for
+    page.search.narrow(None, [10.0, 30.0])
+    assert "; among 10 to 30 mm only" in run(many, "known").status
+    assert all(line["likely"] for line in widget.lines)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("boxes.csv", "slice,x0,y0,x1,y1\n999,1,1,9,9\n", "row 1: there is no slice 999"),
-        ("boxes.csv", "scan,slice,x0,y0,x1,y1\nMoon,1,1,1,9,9\n", "no scan with the title 'Moon'"),
+        ("boxes.csv", "slice,x0,y0,x1,y1\n999,1,1,9,9\n", "row 1: There is no slice 999"),
+        ("boxes.csv", "scan,slice,x0,y0,x1,y1\nMoon,1,1,1,9,9\n", "row 1: No scan with the title 'Moon'"),
         ("boxes.csv", "slice,x0,y0,x1,y1\n1,5000,5000,6000,6000\n", "outside the image"),
         ("boxes.json", "{", "boxes.json is no CSV table"),
         ("boxes.csv", "", "lists no annotation"),

@@ -56,6 +56,17 @@ def test_scores_are_those_of_the_evaluation(panel: MetricsPanel) -> None:
     assert all(len(row) == len(table["head"]) for table in tables.values() for row in table["rows"])
 
 
+def test_a_measuring_that_fails_is_over(demonstration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LESIONDASH_DATA", str(demonstration))
+    root = demonstration / "demo"
+    panel = MetricsPanel(State(), Store(root, gallery_dir(root), tmp_path / "absent.safetensors"))
+    panel.measure()
+    panel.wait()
+    assert panel.state.notice.kind == "error"
+    assert not panel.widget.running
+    assert panel.widget.status == "nothing was measured"
+
+
 def test_nothing_to_measure_is_said(panel: MetricsPanel, monkeypatch: pytest.MonkeyPatch) -> None:
     bare = tuple(replace(lesion, type=UNLABELLED) for lesion in panel.store.gallery.lesions)
     monkeypatch.setattr(panel.store, "gallery", replace(panel.store.gallery, lesions=bare))

@@ -24,6 +24,7 @@ def search(page: Any) -> Any:
     page.search.choose_ranking("cosine")
     page.search.choose_scope("cross")
     page.load.open_case(page.store.cases[0].name)
+    page.search.wait()
     return page.search
 
 
@@ -121,6 +122,44 @@ def test_vote_says_what_it_was_worth(search: Any) -> None:
     assert record.cases.sum() > 100
     share = record.right[most] / record.cases[most]
     assert f"{100 * share:.0f} % of known cases" in search.widget.vote
+    plain = search.widget.vote
+    search.choose_k(25)
+    assert " of 25 are " in search.widget.vote
+    assert "known cases" in search.widget.vote
+    search.choose_k(9)
+    assert search.widget.vote == plain
+
+
+def test_a_vote_of_other_searches_has_no_share(search: Any) -> None:
+    """The record counts the nearest of other patients by cosine: it says nothing of lesions found in another way."""
+    plain, nine = search.widget.vote, shown(search)
+    assert "known cases" in plain
+    ways = (
+        (lambda: search.narrow(None, [5.0, 30.0]), lambda: search.narrow(None, [None, None])),
+        (lambda: search.narrow(None, [None, None], ["train"]), lambda: search.narrow(None, [None, None])),
+        (lambda: search.choose_scope("all"), lambda: search.choose_scope("cross")),
+        (lambda: search.choose_scope("same"), lambda: search.choose_scope("cross")),
+        (lambda: search.choose_ranking("k-reciprocal"), lambda: search.choose_ranking("cosine")),
+        (lambda: search.more(nine[2]), search.undo),
+    )
+    for there, back in ways:
+        there()
+        assert f" of {len(shown(search))} are " in search.widget.vote
+        assert "known cases" not in search.widget.vote
+        back()
+        assert search.widget.vote == plain
+    search.narrow(["liver"], [None, None])  # all nine are liver, because that was asked for
+    assert search.widget.vote == ""
+
+
+def test_a_lasso_has_no_vote_and_the_nine_have_theirs_again(search: Any, page: Any) -> None:
+    plain = search.widget.vote
+    page.map.select([lesion.lesion_id for lesion in page.store.gallery.lesions[:12]])
+    assert len(shown(search)) == 12
+    assert search.widget.vote == ""
+    search.act({"type": "back"})
+    assert search.widget.vote == plain
+    page.map.select([])
 
 
 def test_a_lesion_seen_again_has_a_timeline(search: Any, page: Any) -> None:
@@ -136,3 +175,18 @@ def test_a_lesion_seen_again_has_a_timeline(search: Any, page: Any) -> None:
     search.choose_scope("same")
     tiles = {tile["lesion_id"]: tile for tile in search.widget.hits}
     assert {each.lesion_id for each in again} - {lesion.lesion_id} <= set(tiles)
+
+
+def test_a_timeline_names_studies_as_the_tiles_do(search: Any, page: Any) -> None:
+    """A study may hold two likely annotations of one lesion: these are not two studies."""
+    store = page.store
+    groups = (store.follow_ups(lesion.lesion_id) for lesion in store.gallery.lesions)
+    again = next(group for group in groups if len(group) > len({each.study_id for each in group}) > 1)
+    scan, index = store.open_lesion(again[0].lesion_id)
+    page.state.show(scan.uid, index, again[0].box)
+    search.choose_scope("same")
+    tiles = {tile["lesion_id"]: tile["study"] for tile in search.widget.hits}
+    named = {entry["lesion_id"]: entry["text"].partition(":")[0] for entry in search.widget.timeline}
+    assert len(named) == len(again)
+    for lesion in again[1:]:
+        assert named[lesion.lesion_id] == f"study {tiles[lesion.lesion_id]}"

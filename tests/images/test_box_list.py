@@ -40,6 +40,11 @@ def test_csv_and_json_say_the_same(tmp_path: Path) -> None:
         (json.dumps([{**ROW, "slice": 1.5}]), "slice 1.5 is none"),
         (json.dumps([{"x0": 1, "y0": 1, "x1": 2, "y1": 2}]), "there is no slice"),
         (json.dumps([{"slice": 1, "box": [1, 2, 3]}]), "row 1"),
+        (json.dumps([{**ROW, "slice": float("nan")}]), "row 1: slice nan is none"),
+        (json.dumps([ROW]).replace("3,", "1e999,"), "row 1: slice inf is none"),
+        (json.dumps([ROW]).replace("3,", "9" * 400 + ","), "row 1: slice, x0"),
+        (json.dumps([ROW]).replace("41", "9" * 400), "row 1: slice, x0"),
+        ("[" * 200_000, "no CSV table and no JSON"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_row(content: Any, words: str, tmp_path: Path) -> None:
@@ -51,6 +56,14 @@ def test_what_is_wrong_is_said_with_its_row(content: Any, words: str, tmp_path: 
         read_box_list(tmp_path / "absent.csv")
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
+def test_a_slice_of_a_table_that_is_no_number_is_said(number: str, tmp_path: Path) -> None:
+    table = tmp_path / "boxes.csv"
+    table.write_text(f"slice,x0,y0,x1,y1\n{number},10,11,30,41\n")
+    with pytest.raises(SearchError, match=r"boxes\.csv, row 1: slice (nan|-?inf) is none"):
+        read_box_list(table)
+
+
 def test_scans_outside_of_the_folder_are_refused(tmp_path: Path) -> None:
     (tmp_path / "in" / "scan").mkdir(parents=True)
     assert path_of_scan(tmp_path / "in", "scan") == tmp_path / "in" / "scan"
@@ -58,5 +71,6 @@ def test_scans_outside_of_the_folder_are_refused(tmp_path: Path) -> None:
     for scan in ("../other", str(tmp_path)):
         with pytest.raises(LesionDashError, match="outside"):
             path_of_scan(tmp_path / "in", scan)
-    with pytest.raises(LesionDashError, match="no scan"):
-        path_of_scan(tmp_path / "in", "absent")
+    for scan in ("absent", "a" * 300, "zero\0byte"):
+        with pytest.raises(LesionDashError, match="no scan"):
+            path_of_scan(tmp_path / "in", scan)

@@ -11,19 +11,22 @@ from test_protocol import _lesion
 from lesiondash.records import UNLABELLED
 from lesiondash.retrieval.gallery import columns
 from lesiondash.retrieval.index import Index
-from lesiondash.retrieval.votes import VoteRecord
+from lesiondash.retrieval.votes import VoteRecord, vote
 
 
 def test_a_vote_and_its_record_counted_by_hand() -> None:
     record = VoteRecord(3, np.array([0, 20, 30, 40]), np.array([0, 5, 15, 38]))
-    vote = record.vote(["lung", "liver", "lung"])
-    assert vote is not None
-    assert (vote.type, vote.count, vote.of, vote.right) == ("lung", 2, 3, 0.5)
-    tie = record.vote(["liver", "lung", "bone"])
+    told = vote(["lung", "liver", "lung"], record)
+    assert told is not None
+    assert (told.type, told.count, told.of, told.right) == ("lung", 2, 3, 0.5)
+    alone = vote(["lung", "liver", "lung"])
+    assert alone is not None
+    assert (alone.count, alone.right) == (2, None)
+    tie = vote(["liver", "lung", "bone"], record)
     assert tie is not None
     assert (tie.type, tie.count) == ("liver", 1)  # the nearest decides
-    assert record.vote([UNLABELLED]) is None
-    rare = VoteRecord(3, np.array([0, 2, 0, 0]), np.array([0, 1, 0, 0])).vote(["lung"])
+    assert vote([UNLABELLED], record) is None
+    rare = vote(["lung"], VoteRecord(3, np.array([0, 2, 0, 0]), np.array([0, 1, 0, 0])))
     assert rare is not None
     assert rare.right is None
 
@@ -36,7 +39,12 @@ def test_agreement_is_right_where_vectors_know_the_type(noise: float) -> None:
     lesions = [replace(lesion, split="test" if row < 60 else "train") for row, lesion in enumerate(lesions)]
     vectors = noise * random.normal(size=(300, 6))
     vectors[np.arange(300), kinds] += 1
-    record = VoteRecord.of(Index(vectors, columns(lesions)), lesions, 9)
+    index = Index(vectors, columns(lesions))
+    records = VoteRecord.of(index, lesions, (9, 15))
+    for k, each in records.items():
+        alone = VoteRecord.of(index, lesions, (k,))[k]
+        assert (each.cases.tolist(), each.right.tolist()) == (alone.cases.tolist(), alone.right.tolist())
+    record = records[9]
     assert record.cases.sum() == 240  # the test split teaches nothing
     share = record.right.sum() / record.cases.sum()
     assert share > 0.99 if noise < 1 else share < 0.7

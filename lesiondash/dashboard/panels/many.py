@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections import Counter
 from typing import Any
 
 from lesiondash.dashboard import batch
 from lesiondash.dashboard.state import State, tells_errors
 from lesiondash.dashboard.store import Scan, Store
 from lesiondash.dashboard.widgets import Many
-from lesiondash.errors import SearchError
+from lesiondash.errors import LesionDashError, SearchError
 from lesiondash.images.box_list import ListedBox, parse_box_list
-from lesiondash.records import UNLABELLED, Annotation, Box
+from lesiondash.records import Annotation, Box
+from lesiondash.retrieval.table import Where
+from lesiondash.retrieval.votes import vote
 
 TOP = 9
 SOURCES = {"drawn": "the boxes drawn on this scan", "known": "this scan's known lesions"}
 
 
 class ManyPanel:
-    """Searches in a thread, so that the page stays alive; its lines open what they stand for.
+    """Searches in a thread, so that the page stays alive, in the scope and with the filters of the nine.
+
+    A line opens what it stands for.
 
     Its actions are `start`, `start_list`, `stop`, `show`, `export`.
     """
@@ -58,9 +62,7 @@ class ManyPanel:
     @tells_errors
     def start_list(self, name: str, text: str) -> None:
         """Search for every box of a list, the text of a CSV or JSON file, on the scans that are loaded."""
-        self._begin(
-            [self._listed(item, f"{name}, row {row}") for row, item in enumerate(parse_box_list(name, text), start=1)]
-        )
+        self._begin([self._listed(row, item, name) for row, item in enumerate(parse_box_list(name, text), start=1)])
 
     def stop(self) -> None:
         """End the search; what was answered stays."""
@@ -91,17 +93,30 @@ class ManyPanel:
         with self.widget.hold_sync():
             self.widget.lines, self.widget.done, self.widget.total = [], 0, len(asked)
             self.widget.running, self.widget.status = True, f"{len(asked):,} boxes …"
-        self._worker = threading.Thread(target=self._run, args=(asked, self.state.scope), daemon=True)
+        arguments = (asked, self.state.scope, self.state.where)
+        self._worker = threading.Thread(target=self._run, args=arguments, daemon=True)
         self._worker.start()
 
     @tells_errors
-    def _run(self, asked: list[batch.Asked], scope: Any) -> None:
-        said = "nothing was found"
+    def _run(self, asked: list[batch.Asked], scope: Any, where: Where) -> None:
+        said = f"nothing was found{_narrowed(where)}"
         try:
-            self.rows = batch.search_boxes(self.store, asked, TOP, scope, progress=self._tell, stop=self._stop.is_set)
-            self.widget.lines = self._lines()
-            answered = len(self.widget.lines)
-            said = f"{answered:,} of {len(asked):,} boxes answered" + (", stopped" if answered < len(asked) else "")
+            self.rows = batch.search_boxes(
+                self.store,
+                asked,
+                TOP,
+                scope,
+                where=where,
+                progress=lambda done: self._tell(done, len(asked)),
+                stop=self._stop.is_set,
+            )
+            lines = self._lines(typed=where.types is not None)
+            self.widget.lines = lines
+            wrong = [line for line in lines if line["error"]]
+            if len(wrong) == len(lines):
+                raise SearchError(f"Box {wrong[0]['number']} of {len(asked)}: {wrong[0]['error']}")
+            said = f"{len(lines) - len(wrong):,} of {len(asked):,} boxes answered{_narrowed(where)}"
+            said += ", stopped" if len(lines) < len(asked) else ""
         finally:
             with self.widget.hold_sync():
                 self.widget.running, self.widget.status = False, said
@@ -110,24 +125,26 @@ class ManyPanel:
         with self.widget.hold_sync():
             self.widget.done, self.widget.status = done, f"{done:,} of {total:,} boxes"
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def _lines(self, typed: bool) -> list[dict[str, Any]]:
+        """Return a line for each box; typed: only lesions of some types were searched, so theirs tells nothing."""
         by_box: dict[int, list[dict[str, Any]]] = {}
         for row in self.rows:
             by_box.setdefault(row["annotation"], []).append(row)
-        return [self._line(number, found) for number, found in by_box.items()]
+        return [self._line(number, found, typed) for number, found in by_box.items()]
 
-    def _line(self, number: int, found: list[dict[str, Any]]) -> dict[str, Any]:
+    def _line(self, number: int, found: list[dict[str, Any]], typed: bool) -> dict[str, Any]:
         item, first = self._asked[number - 1], found[0]
-        votes = Counter(row["type"] for row in found if row["type"] != UNLABELLED).most_common(1)
+        told = vote([row["type"] for row in found if row["type"]]) if not typed else None
         return {
             "number": number,
             "scan": item.scan.title,
             "slice": item.slice_number,
             "label": item.label,
-            "likely": votes[0][0] if votes else "",
-            "vote": f"{votes[0][1]} of {len(found)}" if votes else "",
-            "nearest": first["lesion_id"],
-            "cosine": f"{first['similarity']:.4f}",
+            "likely": told.type if told else "",
+            "vote": f"{told.count} of {told.of}" if told else "",
+            "nearest": first["lesion_id"] or "",
+            "cosine": "" if first["error"] else f"{first['similarity']:.4f}",
+            "error": first["error"] or "",
         }
 
     def _shown(self) -> Scan:
@@ -137,29 +154,36 @@ class ManyPanel:
 
     def _drawn(self, scan: Scan) -> list[batch.Asked]:
         boxes = [item for item in self.store.annotations.of(scan.uid) if item.kind in ("box", "recist", "ellipse")]
-        return [batch.Asked(scan, item.slice_index + 1, _bounds(item), scan.title, item.label) for item in boxes]
+        return [
+            batch.Asked(number, scan, item.slice_index + 1, _bounds(item), scan.title, item.label)
+            for number, item in enumerate(boxes, start=1)
+        ]
 
     def _known(self, scan: Scan) -> list[batch.Asked]:
         first, count = scan.first_slice_index, len(scan.series)
-        return [
-            batch.Asked(scan, lesion.slice_index - first + 1, lesion.box, scan.title, lesion.type)
+        lesions = [
+            lesion
             for lesion in self.store.gallery.lesions
             if scan.collection_series_id == lesion.series_id and 0 <= lesion.slice_index - first < count
         ]
+        return [
+            batch.Asked(number, scan, lesion.slice_index - first + 1, lesion.box, scan.title, lesion.type)
+            for number, lesion in enumerate(lesions, start=1)
+        ]
 
-    def _listed(self, item: ListedBox, where: str) -> batch.Asked:
-        scan = self._shown() if not item.scan else self._titled(item.scan, where)
-        count = len(scan.series)
-        if item.slice_number > count:
-            raise SearchError(f"{where}: there is no slice {item.slice_number}; this scan has slices 1 to {count}.")
-        box = item.box.inside(*scan.series.hu.shape[1:])
-        return batch.Asked(scan, item.slice_number, box, item.scan or scan.title, item.label)
+    def _listed(self, row: int, item: ListedBox, name: str) -> batch.Asked:
+        try:
+            scan = self._shown() if not item.scan else self._titled(item.scan)
+            box = batch.region_of(scan.series, item.slice_number, item.box)
+        except LesionDashError as error:
+            raise SearchError(f"{name}, row {row}: {error}") from error
+        return batch.Asked(row, scan, item.slice_number, box, item.scan or scan.title, item.label)
 
-    def _titled(self, title: str, where: str) -> Scan:
+    def _titled(self, title: str) -> Scan:
         for scan in self.store.scans.values():
             if title in (scan.title, scan.uid):
                 return scan
-        raise SearchError(f"{where}: no scan with the title {title!r} is loaded; drop it first, or leave scan empty.")
+        raise SearchError(f"No scan with the title {title!r} is loaded; drop it first, or leave scan empty.")
 
     def _follow(self, _: Any) -> None:
         if self.state.focus is None:
@@ -169,6 +193,15 @@ class ManyPanel:
         self.widget.sources = [[name, f"{SOURCES[name]} ({count})"] for name, count in counts.items() if count]
         if not self.widget.running and not self.widget.lines:
             self.widget.status = ""
+
+
+def _narrowed(where: Where) -> str:
+    """Return which lesions alone were searched among, "" for all."""
+    low, high = where.size_mm or (0.0, math.inf)
+    sizes = [f"{low:g} mm or more" if math.isinf(high) else f"{low:g} to {high:g} mm"] if where.size_mm else []
+    parts = [" or ".join(where.types or ()), *sizes, " or ".join(where.splits or ())]
+    said = ", ".join(filter(None, parts))
+    return f"; among {said} only" if said else ""
 
 
 def _bounds(item: Annotation) -> Box:

@@ -66,6 +66,7 @@ class MetricsPanel:
 
     @tells_errors
     def _run(self, rows: np.ndarray) -> None:
+        said = "nothing was measured"
         try:
             found = self._evaluation([self.store.gallery.lesions[row] for row in rows])
             shown = [_scope(scope, found) for scope in TITLES if found.scopes[scope].queries]
@@ -74,10 +75,11 @@ class MetricsPanel:
             with self.widget.hold_sync():
                 self.widget.scopes, self.widget.tables = shown, _tables(found)
                 self.widget.notes = broken or [f"{len(held)} guards hold: {', '.join(g.name for g in held)}."]
-                patients = len({lesion.patient_id for lesion in found.lesions})
-                self.widget.status = f"{len(found.lesions):,} lesions of {patients:,} patients"
+            patients = len({lesion.patient_id for lesion in found.lesions})
+            said = f"{len(found.lesions):,} lesions of {patients:,} patients"
         finally:
-            self.widget.running = False
+            with self.widget.hold_sync():
+                self.widget.running, self.widget.status = False, said
 
     def _evaluation(self, lesions: list[Lesion]) -> Evaluation:
         """Evaluate the vectors that the search uses; only the slices beside the lesions' own are embedded for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ from lesiondash.dashboard.widgets import Tiles
 from lesiondash.errors import SearchError
 from lesiondash.images.collection import collect_stacks
 from lesiondash.images.crops import crop, crop_slices, searchable_hu
-from lesiondash.records import SCOPES, SPLITS, UNLABELLED, Hit
+from lesiondash.records import SCOPES, SPLITS, UNLABELLED, Hit, Lesion
 from lesiondash.retrieval.chance import random_pair_similarities, share_below
 from lesiondash.retrieval.feedback import Feedback, moved, refine
+from lesiondash.retrieval.gallery import Gallery
 from lesiondash.retrieval.projection import place
 from lesiondash.retrieval.rankings import COSINE, Rankings
 from lesiondash.retrieval.table import Where
-from lesiondash.retrieval.votes import VoteRecord
+from lesiondash.retrieval.votes import VoteRecord, vote
 
 SCOPE_TITLES = {"all": "All", "same": "Same patient", "cross": "Other patients"}
 KS = (9, 15, 25, 45)
@@ -52,7 +54,10 @@ class SearchPanel:
         self._vector: np.ndarray | None = None
         self._crops: np.ndarray | None = None
         self._feedback = Feedback()
+        self._counted: Gallery | None = None
         self._records: dict[int, VoteRecord] = {}
+        self._counter: threading.Thread | None = None
+        self._voting = threading.Lock()
         self._identity: tuple[str | None, str | None] = (None, None)
         state.observe(self._follow_region, "region")
         state.observe(self._follow_window, "window")
@@ -216,10 +221,10 @@ class SearchPanel:
         return [
             {
                 "lesion_id": lesion.lesion_id,
-                "text": f"study {number}: {max(lesion.diameters_mm):.0f} mm",
+                "text": f"study {_study(lesion)}: {max(lesion.diameters_mm):.0f} mm",
                 "now": lesion.lesion_id == lesion_id,
             }
-            for number, lesion in enumerate(again, start=1)
+            for lesion in again
             if len(again) > 1
         ]
 
@@ -253,21 +258,47 @@ class SearchPanel:
         self.state.hits = hits
         self._show_hits()
 
+    def wait(self) -> None:
+        """Wait until the votes of known lesions are counted."""
+        if self._counter is not None:
+            self._counter.join()
+
     def _say_vote(self) -> None:
-        """Say what the tiles' types amount to, and how often as many of them were right."""
-        hits, gallery = self.state.hits, self.store.gallery
-        k = len(hits)
-        if not hits:
-            self.widget.vote = ""
-            return
-        if k not in self._records:
-            self._records[k] = VoteRecord.of(gallery.index, gallery.lesions, k)
-        vote = self._records[k].vote([hit.type for hit in hits])
-        if vote is None:
-            self.widget.vote = ""
-            return
-        right = "" if vote.right is None else f" As many were right in {100 * vote.right:.0f} % of known cases."
-        self.widget.vote = f"{vote.count} of {vote.of} are {vote.type}.{right}"
+        with self._voting:
+            self.widget.vote = self._vote_said()
+
+    def _vote_said(self) -> str:
+        """Return what the tiles' types amount to and, in a search as those counted, how often as many were right.
+
+        Nothing of a lasso's tiles, which no search found, nor of a type that was asked for.
+        """
+        hits, where = self.state.hits, self.state.where
+        told = None
+        if not self.widget.title and where.types is None:
+            plain = where.size_mm is None and where.splits is None and not self._feedback
+            plain = plain and self.state.scope == "cross" and self.widget.ranking == COSINE
+            told = vote([hit.type for hit in hits], self._record(len(hits)) if plain and hits else None)
+        if told is None:
+            return ""
+        right = "" if told.right is None else f" As many were right in {100 * told.right:.0f} % of known cases."
+        return f"{told.count} of {told.of} are {told.type}.{right}"
+
+    def _record(self, k: int) -> VoteRecord | None:
+        """Return the record of k neighbours, None until it is counted: that takes seconds in a large collection."""
+        gallery = self.store.gallery
+        if self._counted is not gallery:
+            self._counted, self._records = gallery, {}
+            self._counter = threading.Thread(target=self._count, args=(gallery,), daemon=True)
+            self._counter.start()
+        return self._records.get(k)
+
+    @tells_errors
+    def _count(self, gallery: Gallery) -> None:
+        records = VoteRecord.of(gallery.index, gallery.lesions, KS)
+        with self._voting:
+            if self._counted is gallery:  # else lesions came or went meanwhile, and it is counted anew
+                self._records = records
+                self.widget.vote = self._vote_said()
 
     def _show_hits(self) -> None:
         self.widget.title = ""
@@ -290,7 +321,7 @@ class SearchPanel:
             "rank": hit.rank,
             "lesion_id": hit.lesion_id,
             "patient_id": hit.patient_id,
-            "study": lesion.study_id.removeprefix(f"{hit.patient_id}_").lstrip("0") or lesion.study_id,
+            "study": _study(lesion),
             "type": hit.type,
             "size_mm": round(max(lesion.diameters_mm), 1),
             "similarity": None if np.isnan(hit.similarity) else round(hit.similarity, 5),
@@ -305,7 +336,7 @@ class SearchPanel:
     @tells_errors
     def _follow_collection(self, _: Any) -> None:
         """Search again when lesions were added or removed; a steering by one that is gone ends."""
-        self._records, self._rankings = {}, Rankings(self.store.gallery.index)
+        self._rankings = Rankings(self.store.gallery.index)
         self.state.hits = ()  # their rows are of the collection as it was
         if not set(self._feedback.liked) | set(self._feedback.disliked) <= set(self.store.row_of):
             self._feedback, self.widget.feedback = Feedback(), {}
@@ -339,10 +370,16 @@ class SearchPanel:
         shown = "" if len(rows) <= MAX_SELECTED else f", the first {MAX_SELECTED} shown"
         self.widget.title = f"{len(rows):,} selected on the map{shown}"
         self._fill(chosen)
+        self._say_vote()
 
 
 def _bytes(hu: np.ndarray) -> bytes:
     return np.clip(np.rint(hu), -32768, 32767).astype("<i2").tobytes()
+
+
+def _study(lesion: Lesion) -> str:
+    """Return a study as the tiles name it: its number, where DeepLesion's ids have one."""
+    return lesion.study_id.removeprefix(f"{lesion.patient_id}_").lstrip("0") or lesion.study_id
 
 
 def _filters(where: Where) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 // Many boxes at once: choose what to search for, watch it, look at any line's nine, save all as a file.
 const NAMES = ["", "scan", "slice", "label", "likely type", "of its neighbours", "nearest", "cos"];
 
-function line(model, { number, scan, slice, label, likely, vote, nearest, cosine }) {
+function line(model, { number, scan, slice, label, likely, vote, nearest, cosine, error }) {
   const show = element("button", { className: "ld-btn", textContent: number, title: "Show it in its slice, with its nine", onclick: () => model.send({ type: "show", number }) });
   show.setAttribute("aria-label", `Box ${number}: show it in its slice, with its nine`);
-  return element("tr", {}, element("th", { scope: "row" }, show), ...[scan, slice, label, likely, vote, nearest, cosine].map((text) => element("td", { textContent: text })));
+  const cells = [scan, slice, label, ...(error ? [] : [likely, vote, nearest, cosine])].map((text) => element("td", { textContent: text }));
+  if (error) cells.push(element("td", { textContent: error, colSpan: 4, className: "ld-error" }));
+  return element("tr", {}, element("th", { scope: "row" }, show), ...cells);
 }
 
 function render({ model, el }) {
