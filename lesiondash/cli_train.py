@@ -163,7 +163,7 @@ def _train(run: Any, settings: Any, root: Path, partial: bool, tensorboard: bool
 
     from lesiondash.train import train
 
-    if run.status["state"] == "done" and run.encoder.is_file():
+    if run.status["state"] == "done":
         run.begin(settings, {"collection": str(root.resolve()), "partial": partial})  # refuses another training's name
         typer.echo(f"{run.name} was trained before: {run.encoder}")
         return

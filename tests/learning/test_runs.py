@@ -293,9 +293,10 @@ def test_pictures_that_cannot_be_written_end_no_training(run: Run) -> None:
     for name in ("views.png", "metrics.csv"):
         (run.folder / name).mkdir()
     notes = []
-    encoder = pretrain(
-        toy_data(), SETTINGS, run=run, progress=lambda step, total, loss: notes.append(run.status["message"])
-    )
+    with only_one(run):
+        encoder = pretrain(
+            toy_data(), SETTINGS, run=run, progress=lambda step, total, loss: notes.append(run.status["message"])
+        )
     assert "views.png of the run toy cannot be written" in notes[-1]
     assert run.status["state"] == "done"
     assert "metrics.csv of the run toy cannot be written" in run.status["message"]
