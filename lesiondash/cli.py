@@ -12,7 +12,7 @@ import typer
 from lesiondash.cli_evaluate import evaluate_command
 from lesiondash.cli_pacs import fetch_command
 from lesiondash.cli_search import open_store, search_command
-from lesiondash.cli_train import finetune_command, reproduce_command, train_command
+from lesiondash.cli_train import finetune_command, reproduce_command, train_command, use_command
 from lesiondash.errors import FilterError
 from lesiondash.records import FrangiParams, Window
 from lesiondash.screen import one_sentence, progress_bars
@@ -37,6 +37,7 @@ app.command("fetch")(fetch_command)
 app.command("search")(search_command)
 app.command("train")(train_command)
 app.command("finetune")(finetune_command)
+app.command("use")(use_command)
 app.command("evaluate")(evaluate_command)
 app.command("reproduce")(reproduce_command)
 

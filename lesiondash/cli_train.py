@@ -1,4 +1,4 @@
-"""The commands `train`, `finetune` and `reproduce`: settings from options, a run by name, progress on the screen."""
+"""The commands `train`, `finetune`, `use` and `reproduce`: settings from options, a run by name, what is under way."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def train_command(
     frangi: Annotated[
         str, typer.Option(help="The filter's response: none, replace the image by it, or a channel beside it.")
     ] = "none",
-    pool: Annotated[str, typer.Option(help="gem or average.")] = "gem",
+    pool: Annotated[str, typer.Option(help="gem or average, or avg for short.")] = "gem",
     stem: Annotated[str, typer.Option(help="imagenet (fastest), pool or cifar.")] = "imagenet",
     slices: Annotated[int, typer.Option(help="1, 3 or 9 slices a lesion.")] = 1,
     windows: Annotated[int, typer.Option(help="3 HU windows, or 1, soft tissue alone.")] = 3,
@@ -129,7 +129,8 @@ def _begun(options: dict[str, Any]) -> tuple[Any, Any, Path, bool]:
     given = {key: options[key] for key in SETTINGS if options[key] is not None}
     if options["windows"] not in (1, len(DEFAULT_WINDOWS)):
         raise TrainingError(f"--windows is {options['windows']}; choose 1 or {len(DEFAULT_WINDOWS)}.")
-    parts = {key: options[key] for key in ("frangi", "pool", "stem", "slices")}
+    parts = {key: options[key] for key in ("frangi", "stem", "slices")}
+    parts["pool"] = "average" if options["pool"] == "avg" else options["pool"]
     architecture = Architecture(windows=DEFAULT_WINDOWS[: options["windows"]], **parts)
     settings = settings_of(architecture=architecture, **given)
     root = options["data"] or _demonstration()
@@ -162,7 +163,7 @@ def _train(run: Any, settings: Any, root: Path, partial: bool, tensorboard: bool
 
     from lesiondash.train import train
 
-    if run.status["state"] == "done" and run.encoder.is_file():
+    if run.status["state"] == "done":
         run.begin(settings, {"collection": str(root.resolve()), "partial": partial})  # refuses another training's name
         typer.echo(f"{run.name} was trained before: {run.encoder}")
         return
@@ -179,16 +180,26 @@ def _train(run: Any, settings: Any, root: Path, partial: bool, tensorboard: bool
     typer.echo(f"Trained: {run.encoder}")
 
 
-def _use(encoder: Path, root: Path, partial: bool) -> None:
-    """Search with an encoder from now on: the collection's index is made anew."""
-    from lesiondash.paths import demo_dir
-    from lesiondash.prepare import prepare
-    from lesiondash.train import adopt
+def use_command(
+    encoder: Annotated[str, typer.Argument(help="A run, or an encoder's file.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="DeepLesion folder; default: the demonstration collection.")
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Go on without the rows whose images miss.")] = False,
+) -> None:
+    """Search a collection with another encoder from now on: its index is made anew, then the encoder exchanged."""
+    with one_sentence():
+        from lesiondash.train import encoder_file
 
-    adopt(encoder)
+        _use(encoder_file(encoder), data or _demonstration(), partial)
+
+
+def _use(encoder: Path, root: Path, partial: bool) -> None:
+    from lesiondash.train import search_with
+
     with progress_bars() as show:
-        prepare(None if root.resolve() == demo_dir().resolve() else root, partial=partial, progress=show)
-    typer.echo("The search uses this encoder now.")
+        search_with(encoder, root, partial=partial, progress=show)
+    typer.echo(f"The search in {root.name} uses this encoder now.")
 
 
 def reproduce_command(

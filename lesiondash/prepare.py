@@ -45,13 +45,20 @@ def prepare(
         else:
             _train(collection, weights, say)
             made.append("encoder")
-    folder = gallery_dir(collection.root)
-    if not _gallery_fits(folder, collection, weights):
-        from lesiondash.learning.encoder import Encoder
-
-        Gallery.build(collection, Encoder.load(weights), folder, progress=say)
+    if index_with(collection, weights, progress):
         made.append("gallery")
-    return Prepared(collection.root, weights, folder, tuple(made))
+    return Prepared(collection.root, weights, gallery_dir(collection.root), tuple(made))
+
+
+def index_with(collection: DeepLesion, weights: Path, progress: Progress | None = None) -> bool:
+    """Make a collection's gallery by an encoder's file, unless it fits already; returns whether it was made."""
+    folder = gallery_dir(collection.root)
+    if _gallery_fits(folder, collection, weights):
+        return False
+    from lesiondash.learning.encoder import Encoder
+
+    Gallery.build(collection, Encoder.load(weights), folder, progress=progress)
+    return True
 
 
 def draw_demonstration(progress: Progress | None = None) -> bool:

@@ -48,6 +48,16 @@ def _annotations_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection of a few patients."""
+    from lesiondash.images.phantom import PhantomSettings, generate
+
+    root = tmp_path_factory.mktemp("small") / "collection"
+    generate(root, PhantomSettings(patients=10, dicom_patients=1), workers=1)
+    return root
+
+
 @pytest.fixture
 def in_demonstration(demonstration: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, for code that runs in the test's own process."""

@@ -9,17 +9,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lesiondash.cli import app
-from lesiondash.images.phantom import PhantomSettings, generate
+from lesiondash.learning import monitor
 from lesiondash.learning.encoder import Encoder
+from lesiondash.learning.runs import Run
 
-SHORT = ("--steps", "1", "--batch", "4", "--pool", "average", "--windows", "1", "--frangi", "channel")
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("small") / "collection"
-    generate(root, PhantomSettings(patients=10, dicom_patients=1), workers=1)
-    return root
+SHORT = ("--steps", "1", "--batch", "4", "--pool", "avg", "--windows", "1", "--frangi", "channel")
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +56,25 @@ def test_what_cannot_be_trained_is_said(arguments: tuple[str, ...], words: str, 
     done = train(*arguments, "--data", str(small))
     assert done.exit_code == 2
     assert words in " ".join(done.output.split())
+
+
+def test_a_training_that_breaks_down_leaves_its_curves(
+    small: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "REPORT_S", 0.0)
+    run = Run(data / "runs" / "wild")
+    run.folder.mkdir(parents=True)
+    half = run.folder / ".checkpoint.safetensors.0123abcd.part"  # as a kill leaves it
+    half.touch()
+    done = train("--steps", "9", "--batch", "4", "--lr", "1e30", "--data", str(small), "--name", "wild")
+    assert done.exit_code == 2
+    assert "no state was kept yet" in " ".join(done.output.split())
+    assert run.status["state"] == "failed"
+    assert (run.folder / "metrics.csv").is_file()
+    assert not half.exists()
+
+
+def test_used_encoders_are_named_by_their_run(small: Path, data: Path) -> None:
+    refused = CliRunner().invoke(app, ["use", "absent", "--data", str(small)])
+    assert refused.exit_code == 2
+    assert "let its training end first" in " ".join(refused.output.split())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ class Monitor:
         self._reported, self._next_meters, self._kept = now, now, now
         self._reported_step = self._step = 0
         self._meters: dict[str, float] = {}
+        self._note = ""
         self._board = _open_board(run) if run is not None and run.tensorboard and self._writes else None
         self._views_a_step = (2 if settings.model == "simclr" else 1) * settings.batch + settings.background
 
@@ -98,13 +100,22 @@ class Monitor:
         if self._board is not None:
             self._board.close()
         encoder.save(run.encoder)
-        self._draw(run)
-        run.checkpoint.unlink(missing_ok=True)
+        with self._drawing("metrics.png"):
+            draw_curves(run, self._settings)
         self._say("done", "", encoder=encoder.fingerprint)
+        with suppress(OSError):  # last: a kill before this leaves a run that is done, not one to do again
+            run.checkpoint.unlink(missing_ok=True)
 
-    def _draw(self, run: Run) -> None:
-        run.write_csv()
-        draw_metrics(run.metrics(), self._settings.chance, run.folder / "metrics.png")
+    @contextmanager
+    def _drawing(self, name: str) -> Iterator[None]:
+        """Go on where a file that can be drawn again cannot be written; the next state says so."""
+        assert self._run is not None
+        self._note = ""
+        try:
+            with self._run.writing(name):
+                yield
+        except TrainingError as error:
+            self._note = str(error)
 
     def _report(self, loss: float, now: float, views: Tensor, model: SimCLR | VAE, last: bool) -> None:
         assert self._run is not None
@@ -112,7 +123,8 @@ class Monitor:
         rate = steps * self._views_a_step / max(now - self._reported, 1e-9)
         if last or now >= self._next_meters:
             self._meters = self._measure(model)
-            draw_views(views.detach().float().cpu().numpy(), self._settings, self._run.folder / "views.png")
+            with self._drawing("views.png"):
+                draw_views(views.detach().float().cpu().numpy(), self._settings, self._run.folder / "views.png")
             done = time.monotonic()
             self._next_meters = done + max(METERS_S, (done - now) / METERS_SHARE)
         metrics = {
@@ -153,9 +165,10 @@ class Monitor:
         return {name: round(value, 5) for name, value in found.items() if math.isfinite(value)}
 
     def _breakdown(self, what: str) -> TrainingError:
+        kept = "" if self._run is None else f"; {self._run.kept}"
         return TrainingError(
             f"Training broke down at step {self._step} of {self._settings.steps}: the {what} are no numbers. "
-            "Lower the learning rate; the last good state is kept."
+            f"Lower the learning rate{kept}."
         )
 
     def _keep(self, model: SimCLR | VAE, optimizer: Optimizer) -> None:
@@ -181,7 +194,8 @@ class Monitor:
         if self._world.agree(asked == "stop" and self._writes):
             if self._writes:
                 self._keep(model, optimizer)
-                self._draw(self._run)
+                with self._drawing("metrics.png"):
+                    draw_curves(self._run, self._settings)
             raise TrainingStopped(f"Stopped at step {self._step} of {self._settings.steps}; it can be resumed.")
 
     def _say(self, state: Any, message: str, **values: Any) -> None:
@@ -190,11 +204,17 @@ class Monitor:
             state,
             step=self._step,
             steps=self._settings.steps,
-            message=message,
+            message=message or self._note,
             device=_device_name(self._world.device),
             processes=self._world.size,
             **values,
         )
+
+
+def draw_curves(run: Run, settings: PretrainSettings) -> None:
+    """Write `metrics.csv` and `metrics.png`."""
+    run.write_csv()
+    draw_metrics(run.metrics(), settings.chance, run.folder / "metrics.png")
 
 
 def _two_of_each(lesions: np.ndarray[Any, np.dtype[np.int64]], count: int) -> tuple[Any, Any]:

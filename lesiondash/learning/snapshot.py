@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from lesiondash.errors import TrainingError
 from lesiondash.learning.checkpoint import HEADER_KEY
+from lesiondash.learning.runs import what_is_kept
 
 WEIGHT, MOMENT = "weight.", "moment."
 
@@ -31,7 +32,7 @@ def save_snapshot(path: Path, model: nn.Module, optimizer: Optimizer, **story: o
             tensors[f"{MOMENT}{number}.{key}"] = value
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise TrainingError("The weights are no longer numbers; the last good state is kept. Lower the learning rate.")
+        raise TrainingError(f"The weights are no longer numbers; {what_is_kept(path)}. Lower the learning rate.")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         try:
@@ -44,8 +45,7 @@ def save_snapshot(path: Path, model: nn.Module, optimizer: Optimizer, **story: o
             part.unlink(missing_ok=True)
     except OSError as error:
         raise TrainingError(
-            f"{path.name} cannot be written ({error.strerror}); the last good state is kept. "
-            "Make room on the disk and resume."
+            f"{path.name} cannot be written ({error.strerror}); {what_is_kept(path)}. Make room on the disk and resume."
         ) from error
 
 

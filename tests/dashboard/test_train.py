@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import pytest
 from lesiondash.dashboard.panels.train import POINTS, TrainPanel
 from lesiondash.dashboard.state import State
 from lesiondash.dashboard.store import Store
+from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.architecture import Architecture
-from lesiondash.learning.runs import Run
+from lesiondash.learning.encoder import Encoder
+from lesiondash.learning.runs import Run, only_one
 from lesiondash.learning.settings import PretrainSettings
 from lesiondash.paths import encoder_path, gallery_dir
+from lesiondash.prepare import index_with
 from lesiondash.records import FrangiParams, Window
 
 SETTINGS = PretrainSettings(steps=400, batch=16)
@@ -56,6 +60,68 @@ def test_a_network_sees_the_filter_as_it_is_set_on_the_page(panel: TrainPanel) -
     seen = panel.architecture("replace", "average")
     assert (seen.filter, seen.filter_window) == (panel.state.params, panel.state.window)
     assert panel.architecture("none", "gem") == Architecture()  # another setting of no filter is the same training
+
+
+def test_a_page_opens_on_what_is_under_way_rather_than_on_what_was_begun_last(
+    panel: TrainPanel, tmp_path: Path
+) -> None:
+    older, newer = Run(tmp_path / "runs" / "older"), Run(tmp_path / "runs" / "newer")
+    for place, run in enumerate((older, newer)):
+        run.begin(SETTINGS, {"collection": "x"})
+        os.utime(run.folder / "run.json", (place, place))
+    with only_one(older):
+        older.say("running", step=1, steps=400, message="")
+        other = TrainPanel(State(), panel.store)
+        other.close()
+        assert other.widget.run["name"] == "older"
+        assert other.widget.run["training"]
+    other = TrainPanel(State(), panel.store)
+    other.close()
+    assert other.widget.run["name"] == "newer"
+
+
+def test_a_paused_run_whose_process_was_killed_is_begun_anew(panel: TrainPanel, tmp_path: Path) -> None:
+    killed, other = Run(tmp_path / "runs" / "killed"), Run(tmp_path / "runs" / "other")
+    killed.begin(SETTINGS, {"collection": "x", "partial": False})
+    killed.say("paused", step=1, steps=400, message="")
+    with only_one(other):
+        panel.act({"type": "resume", "name": "killed"})
+    assert "under way" in panel.state.notice.text  # it was tried, not silently asked of nobody
+
+
+def test_a_run_that_is_done_is_not_resumed(panel: TrainPanel, tmp_path: Path) -> None:
+    run = Run(tmp_path / "runs" / "ready")
+    run.begin(SETTINGS, {"collection": "x", "partial": False})
+    Encoder.untrained().save(run.encoder)
+    panel.act({"type": "resume", "name": "ready"})
+    assert "ready is done" in panel.state.notice.text
+    assert run.status["state"] == "done"
+
+
+def test_a_run_of_another_collection_searches_the_pages(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LESIONDASH_DATA", str(tmp_path))
+    Encoder.untrained(seed=0).save(encoder_path())
+    index_with(DeepLesion(small), encoder_path())
+    run, fresh = Run(tmp_path / "runs" / "elsewhere"), Encoder.untrained(seed=1)
+    run.begin(SETTINGS, {"collection": str(tmp_path / "demo"), "partial": False})
+    fresh.save(run.encoder)
+    first, second = (TrainPanel(State(), Store(small, gallery_dir(small), encoder_path())) for _ in range(2))
+    first.act({"type": "use", "name": "elsewhere"})
+    deadline, refused = time.monotonic() + 240, ""
+    while first.state.notice is None or "Reload" not in first.state.notice.text:
+        assert first.state.notice is None or first.state.notice.kind == "info", (run.folder / "train.log").read_text()
+        assert time.monotonic() < deadline
+        second.refresh()
+        if second.widget.run["busy"] and not refused:
+            second.act({"type": "use", "name": "elsewhere"})
+            refused = second.state.notice.text
+        time.sleep(0.1)
+    first.close()
+    second.close()
+    assert "being made already" in refused
+    assert Store(small, gallery_dir(small), encoder_path()).encoder.fingerprint == fresh.fingerprint
 
 
 def test_without_a_run_there_is_nothing_to_show(panel: TrainPanel) -> None:

@@ -20,10 +20,11 @@ from toy_training import toy_data, toy_settings
 from lesiondash.errors import TrainingError, TrainingStopped
 from lesiondash.learning import monitor
 from lesiondash.learning.dataset import TrainingCrops
+from lesiondash.learning.encoder import Encoder
 from lesiondash.learning.pretrain import pretrain
-from lesiondash.learning.runs import METRICS, Run, is_training, list_runs, only_one
+from lesiondash.learning.runs import METRICS, START_S, Curves, Run, list_runs, only_one, training_in
 from lesiondash.learning.settings import PretrainSettings
-from lesiondash.train import default_name
+from lesiondash.train import default_name, start_process
 
 SCRIPT = Path(__file__).with_name("toy_training.py")
 STEPS = 10
@@ -182,25 +183,40 @@ def test_a_damaged_checkpoint_is_named(run: Run, damage: Any) -> None:
 def test_two_do_not_train_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lesiondash.learning.runs.LOCK_WAIT_S", 0.1)
     code = (
-        "from pathlib import Path; from lesiondash.learning.runs import only_one\n"
-        f"with only_one(Path({str(tmp_path)!r})): print('in', flush=True); input()"
+        "from pathlib import Path; from lesiondash.learning.runs import Run, only_one\n"
+        f"with only_one(Run(Path({str(tmp_path / 'first')!r}))): print('in', flush=True); input()"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
     assert other.stdout.readline().strip() == "in"
-    assert is_training(tmp_path)
-    with pytest.raises(TrainingError, match="under way"), only_one(tmp_path):
+    assert training_in(tmp_path) == "first"
+    with pytest.raises(TrainingError, match="under way"), only_one(Run(tmp_path / "second")):
         pass
     other.kill()
     other.wait()
-    assert not is_training(tmp_path)
-    with only_one(tmp_path):
-        assert True
+    assert training_in(tmp_path) is None
+    with only_one(Run(tmp_path / "second")):
+        assert training_in(tmp_path) == "second"
 
 
 def test_a_run_whose_process_died_is_said_to_be_stopped(run: Run) -> None:
     run.say("running", step=7, steps=9, message="")
     assert (run.status["state"], run.status["step"]) == ("stopped", 7)
+    with only_one(Run(run.folder.parent / "another")):  # another's process is no proof that this one lives
+        assert run.status["state"] == "stopped"
+    with only_one(run):
+        assert run.status["state"] == "running"
+
+
+def test_a_run_that_begins_is_starting_until_it_holds_the_folder_or_is_late(run: Run) -> None:
+    run.say("starting", step=0, steps=9, message="")
+    with only_one(Run(run.folder.parent / "another")):
+        assert run.status["state"] == "starting"
+    with only_one(run):
+        assert run.status["state"] == "running"
+    late = time.time() - START_S - 1
+    os.utime(run.folder / "status.json", (late, late))
+    assert run.status["state"] == "stopped"
 
 
 def test_runs_are_found_again_the_latest_first(tmp_path: Path) -> None:
@@ -245,3 +261,97 @@ def test_a_run_that_there_is_not_cannot_be_asked(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no training 'absent'"):
         Run(tmp_path / "absent").ask("pause")
     assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("metrics.jsonl", lambda run: run.append({"step": 1})),
+        ("metrics.jsonl", lambda run: run.forget_after(0)),
+        ("metrics.csv", lambda run: run.write_csv()),
+        ("request", lambda run: run.ask("stop")),
+    ],
+)
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_file_that_cannot_be_written_is_named_with_what_is_kept(run: Run, name: str, write: Any, kept: bool) -> None:
+    (run.folder / name).mkdir()
+    if kept:
+        run.checkpoint.touch()
+    words = "the last good state is kept" if kept else "no state was kept yet"
+    with pytest.raises(TrainingError, match=rf"{name} of the run toy cannot be written .*{words}"):
+        write(run)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+def test_metrics_on_a_full_disk_are_said(run: Run) -> None:
+    (run.folder / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match=r"metrics\.jsonl .*No space left"):
+        run.append({"step": 1})
+
+
+def test_pictures_that_cannot_be_written_end_no_training(run: Run) -> None:
+    for name in ("views.png", "metrics.csv"):
+        (run.folder / name).mkdir()
+    notes = []
+    with only_one(run):
+        encoder = pretrain(
+            toy_data(), SETTINGS, run=run, progress=lambda step, total, loss: notes.append(run.status["message"])
+        )
+    assert "views.png of the run toy cannot be written" in notes[-1]
+    assert run.status["state"] == "done"
+    assert "metrics.csv of the run toy cannot be written" in run.status["message"]
+    assert Encoder.load(run.encoder).fingerprint == encoder.fingerprint
+
+
+def test_done_is_said_before_the_checkpoint_goes(run: Run) -> None:
+    seen = []
+
+    class Watched(Run):
+        def say(self, state: Any, **values: Any) -> None:
+            seen.append((state, self.checkpoint.is_file()))
+            super().say(state, **values)
+
+    pretrain(toy_data(), SETTINGS, run=Watched(run.folder))
+    assert seen[-1] == ("done", True)
+    assert not run.checkpoint.exists()
+
+
+def test_a_run_with_its_encoder_is_done_whatever_was_said_last(run: Run) -> None:
+    Encoder.untrained().save(run.encoder)
+    run.say("running", step=3, steps=4, message="")
+    assert (run.status["state"], run.status["step"]) == ("done", 4)
+    with pytest.raises(TrainingError, match="toy is done"):
+        start_process(run, SETTINGS, Path("toy"))
+    run.encoder.unlink()
+    run.say("done", step=4, steps=4, message="")
+    assert run.status["state"] == "stopped"
+
+
+def test_a_breakdown_claims_no_state_that_there_is_not(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "CHECKPOINT_S", 1e9)
+    poisoned = replace(SETTINGS, learning_rate=1e30)
+    other = Run(run.folder.parent / "poisoned")
+    other.begin(poisoned, {})
+    with pytest.raises(TrainingError, match=r"no numbers.*no state was kept yet"):
+        pretrain(toy_data(), poisoned, run=other)
+    with pytest.raises(TrainingError, match=r"Lower the learning rate\.$"):
+        pretrain(toy_data(), poisoned)
+
+
+def test_curves_are_read_on_from_where_they_were(run: Run) -> None:
+    path, curves = run.folder / "metrics.jsonl", Curves(run, points=10)
+    assert curves.rows() == []
+    for step in range(1, 101):
+        run.append({"step": step})
+    first = [row["step"] for row in curves.rows()]
+    assert (first[0], first[-1]) == (1, 100)
+    assert len(first) <= 11
+    assert len(set(np.diff(first[:-1]))) == 1
+    with path.open("r+b") as file:  # what was read is not read again
+        file.write(b"x" * 50)
+    run.append({"step": 101})
+    with path.open("a") as file:
+        file.write('{"step": 102')
+    assert [row["step"] for row in curves.rows()] == [*first[:-1], 101]
+    run.forget_after(50)  # as a resumption does: another file
+    assert curves.rows()[-1]["step"] == 50

@@ -13,10 +13,10 @@ from lesiondash.dashboard.store import Store
 from lesiondash.dashboard.widgets import Train
 from lesiondash.errors import TrainingError
 from lesiondash.learning.architecture import Architecture
-from lesiondash.learning.runs import METRICS, Run, is_training, list_runs
+from lesiondash.learning.runs import LIVE, METRICS, Curves, Run, list_runs, training_in
 from lesiondash.learning.settings import PretrainSettings, settings_of
 from lesiondash.paths import demo_dir, runs_dir
-from lesiondash.train import default_name, run_named, start_process, use_process
+from lesiondash.train import default_name, is_being_used, run_named, start_process, use_process
 
 MODELS = [["simclr", "SimCLR"], ["vae", "VAE"]]
 FILTERS = [["none", "HU windows"], ["channel", "and the filter's response"], ["replace", "the response alone"]]
@@ -31,6 +31,7 @@ class TrainPanel:
     def __init__(self, state: State, store: Store) -> None:
         self.state, self.store = state, store
         self._shown: Run | None = None
+        self._curves: Curves | None = None
         self._use: subprocess.Popen[bytes] | None = None
         plain = PretrainSettings()
         self.widget = Train(
@@ -108,10 +109,10 @@ class TrainPanel:
         self._shown = run
 
     def use(self, name: str) -> None:
-        """Make a run's encoder the one that searches: the index is made anew in a process of its own."""
+        """Search the page's collection with a run's encoder: the index is made anew in a process of its own."""
         if self._use is not None:
             raise TrainingError("The index is being made already; wait until it is.")
-        self._use = use_process(run_named(name))
+        self._use = use_process(run_named(name), self.store.collection.root, partial=self.store.partial)
         self.state.say("Embedding the collection with this encoder; the page says when to reload it.")
 
     def show(self, name: str) -> None:
@@ -134,20 +135,22 @@ class TrainPanel:
         """Read the run's files and show what is new in them."""
         folder = runs_dir()
         runs = list_runs(folder)
-        training = is_training(folder)
-        if self._shown is None and runs:
-            self._shown = runs[0]
+        states = {run.name: run.status["state"] for run in runs}
+        if self._shown is None and runs:  # a page just opened: what is under way comes before what was begun last
+            self._shown = next((run for run in runs if states[run.name] in LIVE), runs[0])
         self._end_use()
-        self.widget.runs = [{"name": run.name, "state": run.status["state"]} for run in runs]
+        self.widget.runs = [{"name": name, "state": state} for name, state in states.items()]
         if self._shown is None:
             return
-        rows = self._shown.metrics()
+        if self._curves is None or self._curves.run != self._shown:
+            self._curves = Curves(self._shown, POINTS)
+        rows = self._curves.rows()
         self.widget.run = {
             **_describe(self._shown, rows),
-            "training": training,
-            "busy": self._use is not None,
+            "training": training_in(folder) is not None or "starting" in states.values(),
+            "busy": self._use is not None or is_being_used(),
         }
-        self.widget.curves = _curves(rows)
+        self.widget.curves = {name: [row.get(name) for row in rows] for name in METRICS}
         views = self._shown.folder / "views.png"
         self.widget.views = views.read_bytes() if views.is_file() else b""
 
@@ -173,10 +176,3 @@ def _describe(run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "chance": None if math.isnan(chance) else chance,
         "warning": settings.warning,
     }
-
-
-def _curves(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return each measure over the steps, thinned out to what a small chart can show; None where it was not taken."""
-    stride = max(1, math.ceil(len(rows) / POINTS))
-    kept = [row for k, row in enumerate(rows) if k % stride == 0 or k == len(rows) - 1]
-    return {name: [row.get(name) for row in kept] for name in METRICS}

@@ -9,7 +9,7 @@ const CHARTS = [
   ["rate", "Learning rate", ""],
 ];
 const COLLAPSED = 0.05;
-const WORDS = { new: "not started", running: "training", paused: "paused", stopped: "stopped", failed: "broke off", done: "done" };
+const WORDS = { new: "not started", starting: "starting", running: "training", paused: "paused", stopped: "stopped", failed: "broke off", done: "done" };
 
 const short = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : Number(value.toPrecision(3)).toString());
 const duration = (s) => (s >= 5400 ? `${(s / 3600).toFixed(1)} h` : s >= 90 ? `${Math.round(s / 60)} min` : `${Math.round(s)} s`);
