@@ -294,9 +294,14 @@ def _candidates(
 
 
 def _checked(vectors: npt.NDArray[np.float32], table: LesionTable, encoder: str) -> IndexRows:
+    check_rows(vectors, table)
+    return IndexRows(vectors, table, encoder)
+
+
+def check_rows(vectors: npt.NDArray[np.float32], table: LesionTable) -> None:
+    """Raise `SearchError` unless each lesion has one vector."""
     if len(vectors) != len(table):
         raise SearchError(f"There are {len(vectors)} vectors but {len(table)} lesions; give one vector per lesion.")
-    return IndexRows(vectors, table, encoder)
 
 
 def check_k(k: int, rows: int) -> int:
