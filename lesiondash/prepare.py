@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesiondash.errors import CollectionError
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.checkpoint import fingerprint_of
 from lesiondash.paths import demo_dir, encoder_path, gallery_dir
@@ -87,10 +88,12 @@ def _train(collection: DeepLesion, weights: Path, say: Progress) -> None:
 
 
 def _gallery_fits(folder: Path, collection: DeepLesion, weights: Path) -> bool:
-    """Whether the gallery on disk is of this collection and of this encoder."""
+    """Whether the gallery on disk is of this collection and of this encoder, and can be opened."""
     header = read_header(folder)
-    return (
-        header is not None
-        and header["lesion_ids"] == [lesion.lesion_id for lesion in collection.lesions]
-        and header["encoder_fingerprint"] == fingerprint_of(weights)
-    )
+    if header is None or header.encoder != fingerprint_of(weights):
+        return False
+    try:
+        Gallery.open(collection, folder)
+    except CollectionError:
+        return False
+    return True

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from lesiondash.errors import EncoderError, TrainingError
 from lesiondash.learning.checkpoint import HEADER_KEY
+from lesiondash.learning.threads import one_blas_thread
 from lesiondash.records import FloatArray
 
 FOLDS = 5
@@ -141,10 +142,9 @@ def _fit_linear(
     A type without examples gets so low a bias that it is never chosen.
     """
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
 
     mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-6
-    with threadpool_limits(1):  # many small products: threads would wait for each other
+    with one_blas_thread():  # many small products: threads would wait for each other
         model: Any = LogisticRegression(C=strength, max_iter=500, tol=1e-3).fit((x - mean) / scale, y)
     weights, bias = np.zeros((count, x.shape[1])), np.full(count, -30.0)
     two = len(model.classes_) == 2

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesiondash.retrieval.compiled import kernels
+
 LEVELS = 127
 QUERY_LEVELS = 2047
 BLOCK = 8192
-ROUNDING = 2e-6
-"""Allowance for sums and products in float32, relative to a norm of 1; ten times the largest seen."""
+ROUNDING = 1e-5
+"""Allowance for roundings to float32, 168 of a 1. A bound takes 4 of a product, which is at most 8 (codes and digits
+are rounded to at most twice what they stand for), 5 of a slack and 1 of their sum, both at most 14: 116 are enough."""
 ROWS_A_THREAD = 100_000
 SORTED_BEST = 256
 """Up to so many best scores are kept in order on the way; above, sorting apart is quicker."""
@@ -73,16 +76,17 @@ class Codes:
 
         A row can, where its largest possible score is not below the k-th best of the smallest possible ones. Of the
         score of x with a query q = digits · step + rest the codes leave out at most error · |q| and |rest| times the
-        code's own norm, |x − mean| + error.
+        code's own norm, |x − mean| + error. All of them can, where the compiled kernels cannot be loaded.
         """
-        if len(rows) <= k:
+        loaded = kernels() if len(rows) > k else None
+        if loaded is None:
             return rows
         digits, step, rest = self._digits(query)
         radius = 2.0  # no unit vector is farther from the mean of such
         slacks = self.errors * np.float32(1 + rest) + np.float32(rest * radius + ROUNDING)
         gains = self.scales * np.float32(step)
         lower, upper = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
-        _in_parts(self.codes, rows, digits, gains, slacks, lower, upper)
+        _in_parts(loaded.score_bounds, self.codes, rows, digits, gains, slacks, lower, upper)
         return np.asarray(rows[upper >= kth_largest(lower, k)])
 
     def _digits(self, query: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int16], float, float]:
@@ -104,30 +108,27 @@ def best_scores(
     scores: npt.NDArray[np.float32], k: int, *, compiled: bool
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Return the k largest of each line of (m, n), falling, and their columns; the first of equal ones. k ≤ n."""
-    if k > SORTED_BEST or not compiled:
+    loaded = kernels() if compiled and k <= SORTED_BEST else None
+    if loaded is None:
         places = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         values = np.take_along_axis(scores, places, axis=1)
         order = np.lexsort((places, -values), axis=1)
         return np.take_along_axis(values, order, axis=1), np.take_along_axis(places, order, axis=1)
-    from lesiondash.retrieval.kernels import best_of
-
     values, places = np.empty((len(scores), k), np.float32), np.empty((len(scores), k), np.int64)
-    best_of(scores, values, places)
+    loaded.best_of(scores, values, places)
     return values, places
 
 
 def _in_parts(
-    codes: Any, rows: npt.NDArray[np.intp], digits: Any, gains: Any, slacks: Any, lower: Any, upper: Any
+    kernel: Any, codes: Any, rows: npt.NDArray[np.intp], digits: Any, gains: Any, slacks: Any, lower: Any, upper: Any
 ) -> None:
     """Fill the bounds, large sets by several threads: the kernel does not hold the interpreter."""
-    from lesiondash.retrieval.kernels import score_bounds
-
     threads = max(1, min(os.cpu_count() or 1, len(rows) // ROWS_A_THREAD))
     edges = np.linspace(0, len(rows), threads + 1).astype(int)
     parts = [slice(a, b) for a, b in pairwise(edges)]
 
     def fill(part: slice) -> None:
-        score_bounds(codes, rows[part], digits, gains, slacks, lower[part], upper[part])
+        kernel(codes, rows[part], digits, gains, slacks, lower[part], upper[part])
 
     if threads == 1:
         fill(parts[0])

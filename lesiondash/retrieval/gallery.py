@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from filelock import Timeout
 
-from lesiondash.errors import CollectionError, TrainingError
+from lesiondash.errors import CollectionError, LesionDashError, SearchError, TrainingError
 from lesiondash.images.collection import collect_crops, collect_stacks
+from lesiondash.images.crops import CROP_PX
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.classifier import LesionClassifier
 from lesiondash.records import UNLABELLED, Lesion
 from lesiondash.retrieval.added import Added
 from lesiondash.retrieval.index import Index, check_encoder
 from lesiondash.retrieval.projection import place, project
+from lesiondash.retrieval.storage import keep, mapped_array, sync, write_array
 
 if TYPE_CHECKING:
     from lesiondash.learning.encoder import Encoder
 
-FORMAT = 3
-INDEX = "index"
-CLASSIFIER = "classifier.safetensors"
+FORMAT = 4
+IN_PLACE = 3
+"""An older program's: its files lie in the folder itself, not in a state of it."""
+HEADER, INDEX, CLASSIFIER = "gallery.json", "index", "classifier.safetensors"
+CROPS, MAP = "crops.npy", "xy.npy"
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Header:
+    """Which gallery a folder holds: where its files are, whose vectors, of which lesions, with a classifier or not."""
+
+    place: Path
+    encoder: str
+    lesion_ids: tuple[str, ...]
+    classifier: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,24 +91,47 @@ class Gallery:
 
     @classmethod
     def open(cls, collection: DeepLesion, folder: Path) -> Gallery:
-        """Open a gallery built from this collection; raises `CollectionError` when there is none or it is another's."""
-        header = read_header(folder)
-        ids = [lesion.lesion_id for lesion in collection.lesions]
-        if header is None or header["lesion_ids"] != ids:
-            raise CollectionError(
-                f"The search index of {collection.root.name} is missing or does not fit its table; "
-                "run `lesiondash prepare` for this collection."
-            )
-        index = Index.load(folder / INDEX, encoder=str(header["encoder_fingerprint"]))
+        """Open a gallery built from this collection.
+
+        Raises `CollectionError` where there is none, or it is another's or damaged: `prepare` makes it anew.
+        """
+        ids = tuple(lesion.lesion_id for lesion in collection.lesions)
+        while True:
+            header = read_header(folder)
+            if header is None or header.lesion_ids != ids:
+                raise CollectionError(
+                    f"The search index of {collection.root.name} is missing or does not fit its table; "
+                    "run `lesiondash prepare` for this collection."
+                )
+            try:
+                return cls._opened(collection, header)
+            except (LesionDashError, OSError) as error:
+                # Between the two readings another process may have made it anew: then the header has moved on.
+                if read_header(folder) == header:
+                    said = f"{Path(error.filename or '').name} is missing." if isinstance(error, OSError) else error
+                    raise CollectionError(
+                        f"The search index of {collection.root.name} cannot be used; run `lesiondash prepare` for this "
+                        f"collection, which makes it anew. {said}"
+                    ) from error
+
+    @classmethod
+    def _opened(cls, collection: DeepLesion, header: Header) -> Gallery:
+        count = len(collection.lesions)
+        index = Index.load(header.place / INDEX, encoder=header.encoder)
+        if len(index) != count:
+            raise SearchError(f"The index is damaged: it holds {len(index)} lesions, not {count}.")
+        classifier = LesionClassifier.load(header.place / CLASSIFIER) if header.classifier else None
+        if classifier is not None and classifier.weights.shape[1] != index.dimension:
+            raise SearchError(f"{CLASSIFIER} is of vectors of another length.")
         return cls(
             collection=collection,
             lesions=collection.lesions,
             index=index,
-            crops=np.load(folder / "crops.npy", mmap_mode="r"),
+            crops=mapped_array(header.place / CROPS, np.int16, (count, CROP_PX, CROP_PX)),
             vectors=index.vectors,
-            xy=np.load(folder / "xy.npy"),
-            encoder_fingerprint=str(header["encoder_fingerprint"]),
-            classifier=LesionClassifier.load(folder / CLASSIFIER) if (folder / CLASSIFIER).is_file() else None,
+            xy=np.array(mapped_array(header.place / MAP, np.float32, (count, 2))),
+            encoder_fingerprint=header.encoder,
+            classifier=classifier,
         )
 
     def joined(self, added: Sequence[Added]) -> Gallery:
@@ -148,13 +186,22 @@ def columns(lesions: Sequence[Lesion]) -> dict[str, list[Any]]:
     }
 
 
-def read_header(folder: Path) -> dict[str, Any] | None:
-    """Return a gallery's header, or None where there is no complete gallery of this version."""
+def read_header(folder: Path) -> Header | None:
+    """Return a gallery's header, or None where there is no gallery that this program reads."""
     try:
-        header = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
-    return header if isinstance(header, dict) and header.get("format") == FORMAT else None
+    found = found if isinstance(found, dict) else {}
+    state, encoder, ids = found.get("state"), found.get("encoder_fingerprint"), found.get("lesion_ids")
+    if not isinstance(encoder, str) or not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
+        return None
+    if found.get("format") == IN_PLACE:
+        return Header(folder, encoder, tuple(ids), (folder / CLASSIFIER).exists())
+    sound = isinstance(state, str) and Path(state).name == state and state.startswith("state-")
+    if found.get("format") != FORMAT or not sound:
+        return None
+    return Header(folder / str(state), encoder, tuple(ids), found.get("classifier") is True)
 
 
 def _save(
@@ -165,22 +212,37 @@ def _save(
     xy: npt.NDArray[np.float32],
     classifier: LesionClassifier | None,
 ) -> None:
-    """Write beside the folder, then swap: a gallery is whole or not there."""
-    fresh = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    fresh.mkdir(parents=True)
-    try:
-        for name, array in (("crops", crops), ("xy", xy)):
-            np.save(fresh / f"{name}.npy", array)
+    """Write a new state, then point to it: the gallery before is there until then, and what lies beside it stays."""
+
+    def write(fresh: Path) -> dict[str, Any]:
+        write_array(fresh / CROPS, crops)
+        write_array(fresh / MAP, xy)
         index.save(fresh / INDEX)
         if classifier is not None:
             classifier.save(fresh / CLASSIFIER)
-        header = {
+            sync(fresh / CLASSIFIER)
+        return {
             "format": FORMAT,
             "encoder_fingerprint": index.encoder,
+            "classifier": classifier is not None,
             "lesion_ids": [lesion.lesion_id for lesion in collection.lesions],
         }
-        (fresh / "gallery.json").write_text(json.dumps(header), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+
+    name = collection.root.name
+    try:
+        keep(folder, HEADER, write)
+        _remove_older(folder)
+    except Timeout as error:
+        raise CollectionError(f"Another process is preparing {name}; try again when it has ended.") from error
+    except OSError as error:
+        raise CollectionError(
+            f"The search index of {name} could not be saved in {folder.name} ({error.strerror}); it is as it was."
+        ) from error
+
+
+def _remove_older(folder: Path) -> None:
+    """Remove what older programs left: a gallery in the folder itself, and beside it those that were killed midway."""
+    for name in (CROPS, MAP, CLASSIFIER):
+        (folder / name).unlink(missing_ok=True)
+    for old in (folder / INDEX, *folder.parent.glob(f"{escape(folder.name)}.*.part")):
+        shutil.rmtree(old, ignore_errors=True)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lesiondash.errors import SearchError
 from lesiondash.records import SCOPES, Hit, SearchScope
+from lesiondash.retrieval.compiled import kernels
 from lesiondash.retrieval.table import LesionTable, Rows, Where, check_names, checked_rows
 from lesiondash.retrieval.vectors import exact_cosines, float32_slack, unit_queries, unit_query, unit_rows
 
@@ -223,9 +224,10 @@ def nearest(
 ) -> tuple[Rows, npt.NDArray[np.float64]]:
     """Return the k rows most similar to a unit query, best first, and their cosines; equal ones by lesion_id.
 
-    A quick pass leaves out only rows that cannot be among them: from many by 8-bit codes, from few by float32.
+    A quick pass leaves out only rows that cannot be among them: from many by 8-bit codes, where kernels can be loaded,
+    from few by float32.
     """
-    if len(state.vectors) >= CODES_FROM and len(rows) > FEW:
+    if len(state.vectors) >= CODES_FROM and len(rows) > FEW and kernels() is not None:
         rows = state.codes.possible(query, rows, k)
     if len(rows) > k:
         vectors = state.vectors if len(rows) == len(state.vectors) else state.vectors[rows]
@@ -292,9 +294,14 @@ def _candidates(
 
 
 def _checked(vectors: npt.NDArray[np.float32], table: LesionTable, encoder: str) -> IndexRows:
+    check_rows(vectors, table)
+    return IndexRows(vectors, table, encoder)
+
+
+def check_rows(vectors: npt.NDArray[np.float32], table: LesionTable) -> None:
+    """Raise `SearchError` unless each lesion has one vector."""
     if len(vectors) != len(table):
         raise SearchError(f"There are {len(vectors)} vectors but {len(table)} lesions; give one vector per lesion.")
-    return IndexRows(vectors, table, encoder)
 
 
 def check_k(k: int, rows: int) -> int:

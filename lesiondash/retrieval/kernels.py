@@ -1,7 +1,8 @@
 """The passes over a whole index, compiled by numba: products of 8-bit codes, the best of many scores, names found.
 
 The product of int8 with int16, summed in int32, becomes the processor's own multiply-and-add of 32 pairs; a pass is
-then as fast as memory is read, and reads a quarter of what float32 vectors take.
+then as fast as memory is read, and reads a quarter of what float32 vectors take. Load it by `compiled.kernels`, which
+says where it cannot be.
 """
 
 from __future__ import annotations
@@ -132,3 +133,8 @@ def find_places(names: Any, places: Any, found: Any) -> None:
                 at = (at + u8(1)) & last
                 number = places[at, 0]
             found[start + i] = np.int64(number) - 1
+
+
+def exercise() -> None:
+    """Run a kernel once: where one is compiled and kept, or found in numba's cache, the others will be."""
+    best_of(np.zeros((1, 1), np.float32), np.empty((1, 1), np.float32), np.empty((1, 1), np.int64))

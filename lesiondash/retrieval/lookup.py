@@ -6,9 +6,12 @@ import os
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
+
+from lesiondash.retrieval.compiled import kernels
 
 LONGEST_BYTES = 64
 """A longer name would make every place of the table as long; then there is no table."""
@@ -22,39 +25,37 @@ class Lookup:
     Made for whole lists: a dictionary follows a pointer to each name and to each that it compares it with.
     """
 
-    def __init__(self, packed: npt.NDArray[np.uint64]) -> None:
-        from lesiondash.retrieval.kernels import fill_places
-
-        count, words = packed.shape
-        self._words = words
+    def __init__(self, text: npt.NDArray[np.uint8], count: int, words: int, loaded: ModuleType) -> None:
+        self._words, self._kernels = words, loaded
         # First the number plus one, 0 where the place is free; then the name. At most half of the places are taken.
         self._places = np.zeros((1 << max(4, (2 * count - 1).bit_length()), 1 + words), np.uint64)
-        fill_places(packed, self._places)
+        loaded.fill_places(self._packed(text, count), self._places)
 
     @classmethod
     def of(cls, values: Sequence[str]) -> Lookup | None:
-        """Return the lookup of some names; None where one of them is too long, or holds what cannot be packed."""
-        text = _joined(values)
-        if text is None:
+        """Return the lookup of some names.
+
+        None where one of them is too long, or holds what cannot be packed, and where the kernels cannot be loaded.
+        """
+        loaded, text = kernels(), _joined(values)
+        if loaded is None or text is None:
             return None
         ends = np.flatnonzero(text == 0)
         longest = int(np.diff(ends, prepend=-1).max(initial=1)) - 1  # in bytes
         if longest > LONGEST_BYTES:
             return None
-        return cls(_packed(text, len(values), max(1, -(-longest // 8))))
+        return cls(text, len(values), max(1, -(-longest // 8)), loaded)
 
     def find(self, wanted: Collection[str]) -> npt.NDArray[np.int64] | None:
         """Return the number of each name, −1 for an unknown one, in their order; None for what are no such names."""
-        from lesiondash.retrieval.kernels import find_places
-
         if isinstance(wanted, np.ndarray) and wanted.dtype.kind == "U":
             packed = _packed_array(wanted, self._words)
         else:
             text = _joined(wanted)
-            packed = None if text is None else _packed(text, len(wanted), self._words)
+            packed = None if text is None else self._packed(text, len(wanted))
         if packed is None:
             return None
-        found = np.empty(len(wanted), np.int64)
+        found, find_places = np.empty(len(wanted), np.int64), self._kernels.find_places
         threads = max(1, min(os.cpu_count() or 1, len(wanted) // NAMES_A_THREAD))
         parts = [slice(a, b) for a, b in pairwise(np.linspace(0, len(wanted), threads + 1).astype(int))]
         if threads == 1:
@@ -63,6 +64,12 @@ class Lookup:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(lambda part: find_places(packed[part], self._places, found[part]), parts))
         return found
+
+    def _packed(self, text: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint64]:
+        """Return names as (n, words) numbers, what is left over zero; one too long ends in ones, which no text does."""
+        packed = np.zeros((count, self._words), np.uint64)
+        self._kernels.pack_names(text, packed)
+        return packed
 
 
 def _joined(names: Collection[str]) -> npt.NDArray[np.uint8] | None:
@@ -74,17 +81,8 @@ def _joined(names: Collection[str]) -> npt.NDArray[np.uint8] | None:
         return None
 
 
-def _packed(text: npt.NDArray[np.uint8], count: int, words: int) -> npt.NDArray[np.uint64]:
-    """Return the names as (n, words) numbers, what is left over zero; one too long ends in ones, which no text does."""
-    from lesiondash.retrieval.kernels import pack_names
-
-    packed = np.zeros((count, words), np.uint64)
-    pack_names(text, packed)
-    return packed
-
-
 def _packed_array(names: npt.NDArray[np.str_], words: int) -> npt.NDArray[np.uint64] | None:
-    """Return the same of an array of texts, without taking it apart; None where they are more than ASCII."""
+    """Return what `Lookup` packs of an array of texts, without taking it apart; None where they are more than ASCII."""
     letters = np.ascontiguousarray(names).view(np.uint32).reshape(len(names), -1)
     if not letters.size or letters.max() > 127:
         return None

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
+from lesiondash.learning.threads import one_blas_thread
 from lesiondash.retrieval.vectors import exact_cosines, float32_slack
 
 QUERIES_A_BLOCK = 512
@@ -46,7 +46,7 @@ def search_many(
         rows[part], cosines[part] = _answer(vectors, id_order, queries[part], scores, k, mask, compiled)
 
     # A block is one thread's from product to answer: threads of the product's own would idle, spinning, in between.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(answer, range(0, len(queries), step)))
     return rows, cosines
 

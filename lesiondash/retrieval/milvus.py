@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,8 @@ import numpy.typing as npt
 
 from lesiondash.errors import SearchError
 from lesiondash.records import SCOPES, Hit, SearchScope
-from lesiondash.retrieval.index import NINE, as_ids, check_encoder, check_k
-from lesiondash.retrieval.table import LesionTable, Names, Where
+from lesiondash.retrieval.index import NINE, as_ids, check_encoder, check_k, check_rows
+from lesiondash.retrieval.table import LesionTable, Names, Where, checked_where
 from lesiondash.retrieval.vectors import exact_cosines, float32_slack, unit_query, unit_rows
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ MOST = 16_384
 """Milvus returns no more at once."""
 ROWS_A_CALL = 1000
 LONGEST_TEXT = 1024
+SEEN_AT_ONCE: dict[str, Any] = {"consistency_level": "Strong"}
+"""A cluster answers from what its nodes know already, unless it is told to wait for what was written before."""
 ENCODER = "lesiondash_encoder"
 SHOWN = ("lesion_id", "patient_id", "type")
 
@@ -63,34 +64,33 @@ class MilvusIndex:
         token: str = "",
         encoder: str = "",
     ) -> MilvusIndex:
-        """Make a collection of lesions; arguments as of `Index`. Raises `SearchError` where the name is taken."""
-        from pymilvus import DataType
+        """Make a collection of lesions; arguments and errors as of `Index`, and where the name is taken.
 
-        unit, table, client = unit_rows(vectors), LesionTable.of(lesions), _client(uri, token)
+        What fails on the way leaves no collection.
+        """
+        unit, table = _checked(vectors, lesions)
+        client = _client(uri, token)
         with _told():
             if client.has_collection(name):
                 raise SearchError(f"The database has a collection {name!r} already; open it, or take another name.")
-            schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
-            for column, values in table.columns.items():
-                if isinstance(values, Names):
-                    schema.add_field(
-                        column, DataType.VARCHAR, max_length=LONGEST_TEXT, is_primary=column == "lesion_id"
-                    )
-                else:
-                    schema.add_field(column, DataType.DOUBLE)
-            schema.add_field("vector", DataType.FLOAT_VECTOR, dim=int(unit.shape[1]))
-            plan = client.prepare_index_params()
+            schema, plan = _schema(client, table, unit.shape[1]), client.prepare_index_params()
             plan.add_index("vector", index_type="FLAT", metric_type="IP")  # every vector is compared: exact
-            client.create_collection(name, schema=schema, index_params=plan, properties={ENCODER: encoder})
-        index = cls(uri, name, token=token)
-        index.add(unit, lesions)
+        try:
+            with _told():
+                client.create_collection(
+                    name, schema=schema, index_params=plan, properties={ENCODER: encoder}, **SEEN_AT_ONCE
+                )
+            index = cls(uri, name, token=token)
+            index._insert(unit, table)
+        except BaseException:
+            with suppress(SearchError), _told():  # what went wrong first is what is told
+                client.drop_collection(name)
+            raise
         return index
 
     def __len__(self) -> int:
         """Return the number of lesions."""
-        with _told():
-            found = self._client.query(self.name, filter="", output_fields=["count(*)"])
-        return int(found[0]["count(*)"])
+        return int(self._query("", ["count(*)"])[0]["count(*)"])
 
     def search(
         self,
@@ -103,7 +103,10 @@ class MilvusIndex:
         where: Where | None = None,
         encoder: str | None = None,
     ) -> list[Hit]:
-        """Return the k most similar lesions of a scope, best first; all as of `Index.search`."""
+        """Return the k most similar lesions of a scope, best first; all as of `Index.search`.
+
+        Raises `SearchError` also where Milvus returns too few at once to tell which are the k most similar.
+        """
         count = len(self)
         k = check_k(min(NINE, max(1, count)) if k is None else k, count)
         check_encoder(self.encoder, encoder)
@@ -119,22 +122,26 @@ class MilvusIndex:
                     limit=limit,
                     filter=asked,
                     output_fields=[*SHOWN, "vector"],
+                    **SEEN_AT_ONCE,
                 )[0]
             scores = [entry["distance"] for entry in found]
             clear = len(scores) > k and scores[-1] < scores[k - 1] - 2 * float32_slack(self.dimension)
-            if clear or len(found) < limit or limit in (count, MOST):
+            if clear or len(found) < limit or limit == count:
                 break
+            if limit == MOST:
+                raise SearchError(
+                    f"Milvus returns at most {MOST} lesions at once, too few to tell which {k} are the most similar; "
+                    "ask for fewer, or restrict the search."
+                )
             wanted *= 4
         if not found:
             raise SearchError("No lesion is left to search among; widen the scope or the filters.")
         return _hits([entry["entity"] for entry in found], query, k)
 
     def add(self, vectors: npt.ArrayLike, lesions: Lesions, *, encoder: str | None = None) -> None:
-        """Put lesions in; arguments and errors as of `Index.add`."""
+        """Put lesions in; arguments and errors as of `Index.add`. Where the database fails, it takes them out again."""
         check_encoder(self.encoder, encoder)
-        unit, table = unit_rows(vectors), LesionTable.of(lesions)
-        if len(unit) != len(table):
-            raise SearchError(f"There are {len(unit)} vectors but {len(table)} lesions; give one vector per lesion.")
+        unit, table = _checked(vectors, lesions)
         if len(unit) and unit.shape[1] != self.dimension:
             raise SearchError(f"The new vectors have {unit.shape[1]} numbers, those of the index {self.dimension}.")
         if set(table.columns) != set(self._columns):
@@ -150,23 +157,23 @@ class MilvusIndex:
         """Take lesions out; raises `SearchError` for an id that is not there, and then takes out none."""
         wanted = list(as_ids(ids))
         self._check_known(wanted)
-        with _told():
-            self._client.delete(self.name, ids=wanted)
+        self._delete(wanted)
 
     def update(self, vectors: npt.ArrayLike, ids: Sequence[str], *, encoder: str | None = None) -> None:
-        """Give lesions new vectors (m, d), one for each id; raises `SearchError` as `add` and `remove`."""
+        """Give lesions new vectors (m, d), one for each id; raises `SearchError` as `add` and `remove`.
+
+        Where the database fails, they get their old ones back.
+        """
         check_encoder(self.encoder, encoder)
         unit, wanted = unit_rows(vectors), list(as_ids(ids))
         self._check_known(wanted)
         if unit.shape != (len(wanted), self.dimension):
             raise SearchError(f"The vectors have shape {unit.shape}; give {len(wanted)} of {self.dimension} numbers.")
-        with _told():
-            rows = self._client.query(self.name, filter=_among("lesion_id", wanted), output_fields=self._columns)
-            by_id = {row["lesion_id"]: row for row in rows}
-            self._client.upsert(
-                self.name,
-                [{**by_id[each], "vector": vector.tolist()} for each, vector in zip(wanted, unit, strict=True)],
-            )
+        if len(set(wanted)) < len(wanted):
+            raise SearchError("A lesion_id occurs twice; give each lesion one new vector.")
+        before = self._rows(wanted, [*self._columns, "vector"])
+        after = [{**row, "vector": vector.tolist()} for row, vector in zip(before, unit, strict=True)]
+        self._written(after, self._client.upsert, lambda: self._in_calls(before, self._client.upsert))
 
     def close(self) -> None:
         """Let the database go."""
@@ -174,24 +181,44 @@ class MilvusIndex:
 
     def _insert(self, unit: npt.NDArray[np.float32], table: LesionTable) -> None:
         columns = table.lists()
-        for start in range(0, len(unit), ROWS_A_CALL):
-            rows = range(start, min(start + ROWS_A_CALL, len(unit)))
-            part = [
-                {**{name: values[row] for name, values in columns.items()}, "vector": unit[row].tolist()}
-                for row in rows
-            ]
+        rows = [
+            {**{name: values[row] for name, values in columns.items()}, "vector": unit[row].tolist()}
+            for row in range(len(unit))
+        ]
+        self._written(rows, self._client.insert, lambda: self._delete(columns["lesion_id"]))
+
+    def _written(self, rows: Sequence[Any], call: Callable[..., Any], undo: Callable[[], None]) -> None:
+        """Write rows by several calls: all of them, or none as far as the database still obeys."""
+        try:
+            self._in_calls(rows, call)
+        except BaseException:
+            with suppress(SearchError):  # what went wrong first is what is told
+                undo()
+            raise
+
+    def _in_calls(self, rows: Sequence[Any], call: Callable[..., Any]) -> None:
+        for part in _parts(rows):
             with _told():
-                self._client.insert(self.name, part)
+                call(self.name, part)
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        # By a filter of ours: what Milvus makes of ids takes a quotation mark in one for its end.
+        self._in_calls(ids, lambda name, part: self._client.delete(name, filter=_among("lesion_id", part)))
+
+    def _query(self, asked: str, fields: Sequence[str]) -> list[dict[str, Any]]:
+        with _told():
+            return list(self._client.query(self.name, filter=asked, output_fields=list(fields), **SEEN_AT_ONCE))
+
+    def _rows(self, ids: Sequence[str], fields: Sequence[str]) -> list[dict[str, Any]]:
+        """Return some fields of those of the ids that are there, in their order."""
+        found = {
+            row["lesion_id"]: row for part in _parts(ids) for row in self._query(_among("lesion_id", part), fields)
+        }
+        return [found[each] for each in ids if each in found]
 
     def _known(self, ids: Sequence[str]) -> list[str]:
         """Return those of the ids that are there."""
-        found: list[str] = []
-        for start in range(0, len(ids), ROWS_A_CALL):
-            asked = _among("lesion_id", ids[start : start + ROWS_A_CALL])
-            with _told():
-                rows = self._client.query(self.name, filter=asked, output_fields=["lesion_id"])
-            found += [row["lesion_id"] for row in rows]
-        return found
+        return [row["lesion_id"] for row in self._rows(ids, ["lesion_id"])]
 
     def _check_known(self, ids: Sequence[str]) -> None:
         known = set(self._known(ids))
@@ -210,12 +237,9 @@ class MilvusIndex:
         """Return the filter that Milvus is given."""
         if scope not in SCOPES:
             raise SearchError(f"The scope is {scope!r}; choose one of {', '.join(SCOPES)}.")
-        parts = self._restriction(where or Where())
+        parts = self._restriction(checked_where(where))
         if query_id is not None:
-            with _told():
-                own = self._client.query(
-                    self.name, filter=_among("lesion_id", [query_id]), output_fields=["patient_id"]
-                )
+            own = self._rows([query_id], ["lesion_id", "patient_id"])
             if not own:
                 raise SearchError(f"The lesion {query_id!r} is not in this index; search by its vector alone.")
             if patient_id is not None and patient_id != own[0]["patient_id"]:
@@ -283,9 +307,38 @@ def _hits(found: Sequence[Mapping[str, Any]], query: npt.NDArray[np.float64], k:
 
 
 def _among(column: str, wanted: Collection[str], *, negated: bool = False) -> str:
-    """Return a filter on a column of text; names are written as JSON does, so that none can say more than its name."""
-    names = ", ".join(json.dumps(name, ensure_ascii=False) for name in wanted)
+    """Return a filter on a column of text, written so that no name can say more than its name."""
+    try:
+        names = ", ".join(f'"{name.translate(_ESCAPED)}"' for name in wanted)
+    except AttributeError as error:
+        raise SearchError("A list of names holds one that is no text; give names as the index has them.") from error
     return f"{column} {'not in' if negated else 'in'} [{names}]"
+
+
+_ESCAPED = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})  # other characters stand as they are
+
+
+def _parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (items[start : start + ROWS_A_CALL] for start in range(0, len(items), ROWS_A_CALL))
+
+
+def _checked(vectors: npt.ArrayLike, lesions: Lesions) -> tuple[npt.NDArray[np.float32], LesionTable]:
+    unit, table = unit_rows(vectors), LesionTable.of(lesions)
+    check_rows(unit, table)
+    return unit, table
+
+
+def _schema(client: Any, table: LesionTable, dimension: int) -> Any:
+    from pymilvus import DataType
+
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+    for column, values in table.columns.items():
+        if isinstance(values, Names):
+            schema.add_field(column, DataType.VARCHAR, max_length=LONGEST_TEXT, is_primary=column == "lesion_id")
+        else:
+            schema.add_field(column, DataType.DOUBLE)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=int(dimension))
+    return schema
 
 
 def _client(uri: str, token: str) -> Any:
@@ -305,6 +358,6 @@ def _told() -> Iterator[None]:
 
     try:
         yield
-    except MilvusException as error:
-        said = str(error.message).splitlines()[0]
+    except (MilvusException, UnicodeError) as error:  # the latter for half a character, which no database takes
+        said = str(getattr(error, "message", error)).splitlines()[0]
         raise SearchError(f"The Milvus database did not answer as asked ({said}).") from error

@@ -33,28 +33,47 @@ CHUNK_BYTES = 1 << 24
 
 
 def save(state: IndexRows, folder: Path, *, with_codes: bool) -> None:
-    """Write the state into a new folder inside of `folder`, then point to it in one move; older ones are removed.
+    """Write the state into `folder`, as `keep` does; raises `SearchError` where another saves, or the disk refuses."""
 
-    A process that is reading an older state keeps it: its files stay until it lets go of them. Raises `SearchError`
-    where another process is saving here, or the disk refuses.
-    """
+    def write(fresh: Path) -> dict[str, Any]:
+        _write(state, fresh, with_codes)
+        return {"header": checksum(fresh / HEADER)}
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=LOCK_S):
-            fresh = folder / f"state-{uuid.uuid4().hex[:12]}"
-            try:
-                _write(state, fresh, with_codes)
-                _point(folder, fresh)
-            except BaseException:
-                shutil.rmtree(fresh, ignore_errors=True)
-                raise
-            for old in folder.glob("state-*"):
-                if old != fresh:
-                    shutil.rmtree(old, ignore_errors=True)
+        keep(folder, CURRENT, write)
     except Timeout as error:
         raise SearchError(f"Another process is saving the index {folder.name}; try again when it has ended.") from error
     except OSError as error:
         raise SearchError(f"The index {folder.name} could not be saved ({error.strerror}); it is as it was.") from error
+
+
+def keep(folder: Path, current: str, write: Callable[[Path], dict[str, Any]]) -> None:
+    """Have `write` fill a new folder inside of `folder`, then point to it in one move; older ones are removed.
+
+    current: the file that points: it holds what `write` returns and, as "state", the new folder's name. A process that
+    is reading an older state keeps it: its files stay until it lets go of them. Raises `Timeout` where another process
+    is writing here, and what the disk raises; the state before then still counts.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock", timeout=LOCK_S):
+        fresh = folder / f"state-{uuid.uuid4().hex[:12]}"
+        part = folder / f".{current}.{fresh.name}"
+        try:
+            fresh.mkdir()
+            _write_text(part, json.dumps({**write(fresh), "state": fresh.name}))
+            for place in (fresh, folder):
+                sync(place)
+            os.replace(part, folder / current)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            part.unlink(missing_ok=True)
+            raise
+        sync(folder)
+        for old in folder.glob("state-*"):
+            if old != fresh:
+                shutil.rmtree(old, ignore_errors=True)
+        for old in folder.glob(f".{current}.state-*"):  # of those that were killed
+            old.unlink(missing_ok=True)
 
 
 def load(folder: Path, *, verify: bool = True) -> IndexRows:
@@ -74,14 +93,10 @@ def load(folder: Path, *, verify: bool = True) -> IndexRows:
 
 
 def _write(state: IndexRows, fresh: Path, with_codes: bool) -> None:
-    fresh.mkdir()
     files: dict[str, int] = {}
 
     def put(name: str, array: npt.NDArray[Any]) -> None:
-        with (fresh / f"{name}.npy").open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
+        write_array(fresh / f"{name}.npy", array)
         files[f"{name}.npy"] = checksum(fresh / f"{name}.npy")
 
     put("vectors", state.vectors)
@@ -109,7 +124,7 @@ def _write(state: IndexRows, fresh: Path, with_codes: bool) -> None:
 
 def _read(place: Path, header_checksum: int | None, verify: bool) -> IndexRows:
     # The header holds the checksums of the other files, what points to it holds its own.
-    if header_checksum is not None and checksum(place / HEADER) != header_checksum:
+    if header_checksum is not None and _sum(place / HEADER) != header_checksum:
         raise SearchError(f"The index is damaged: {HEADER} is not what was saved. Make it anew.")
     try:
         return _opened(place, _json(place / HEADER), verify)
@@ -125,15 +140,15 @@ def _opened(place: Path, header: dict[str, Any], verify: bool) -> IndexRows:
             f"The index is of format {header.get('format')!r}, this program reads {FORMAT}; make it anew."
         )
     for name, expected in header["files"].items():
-        if verify and checksum(place / name) != expected:
+        if verify and _sum(place / name) != expected:
             raise SearchError(f"The index is damaged: {name} is not what was saved. Make it anew.")
     rows, dimension = header["rows"], header["dimension"]
-    vectors = _array(place / "vectors.npy", np.float32, (rows, dimension))
+    vectors = mapped_array(place / "vectors.npy", np.float32, (rows, dimension))
     texts = _json(place / "names.json")
     columns: dict[str, Column] = {}
     for number, name in enumerate(header["columns"]):
         path = place / f"column-{number}.npy"
-        numbers = _array(path, np.int32 if name in texts else None, (rows,))
+        numbers = mapped_array(path, np.int32 if name in texts else None, (rows,))
         columns[name] = Names(tuple(texts[name]), np.asarray(numbers)) if name in texts else np.asarray(numbers)
         if name in texts and rows and not 0 <= int(numbers.min()) <= int(numbers.max()) < len(texts[name]):
             raise SearchError(f"The index is damaged: {path.name} points outside of its names. Make it anew.")
@@ -145,11 +160,11 @@ def _opened(place: Path, header: dict[str, Any], verify: bool) -> IndexRows:
             "scales": (np.float32, (rows,)),
             "errors": (np.float32, (rows,)),
         }
-        codes = Codes(**{name: _array(place / f"{name}.npy", *shape) for name, shape in shapes.items()})
+        codes = Codes(**{name: mapped_array(place / f"{name}.npy", *shape) for name, shape in shapes.items()})
     return IndexRows(vectors, LesionTable(columns), header["encoder"], codes)
 
 
-def _array(path: Path, dtype: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def mapped_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Map a file into memory; raises `SearchError` where it is not the array that it should be."""
     array = _or_damaged(path, lambda: np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False))
     if array.shape != shape or (dtype is not None and array.dtype != dtype):
@@ -186,13 +201,12 @@ def _current(folder: Path) -> tuple[str, int | None]:
     return str(name), header
 
 
-def _point(folder: Path, fresh: Path) -> None:
-    part = folder / f".{CURRENT}.{fresh.name}"
-    try:
-        _write_text(part, json.dumps({"state": fresh.name, "header": checksum(fresh / HEADER)}))
-        os.replace(part, folder / CURRENT)
-    finally:
-        part.unlink(missing_ok=True)
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write a file of numpy's, down to the disk."""
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -209,3 +223,18 @@ def checksum(path: Path) -> int:
         while chunk := file.read(CHUNK_BYTES):
             value = zlib.crc32(chunk, value)
     return value
+
+
+def _sum(path: Path) -> int:
+    return int(_or_damaged(path, lambda: checksum(path)))
+
+
+def sync(path: Path) -> None:
+    """Have a file, or what a folder lists, reach the disk; where that cannot be asked for, the system sees to it."""
+    if os.name != "posix":
+        return
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

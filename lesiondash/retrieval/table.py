@@ -90,7 +90,16 @@ class Names:
         return Lookup.of(self.values)
 
     def codes_of(self, wanted: Collection[str]) -> npt.NDArray[np.int64]:
-        """Return the numbers of those of some texts that are known, in their order."""
+        """Return the numbers of those of some texts that are known, in their order.
+
+        Raises `SearchError` where one is of a kind that cannot even be looked up, such as a list.
+        """
+        try:
+            return self._codes_of(wanted)
+        except TypeError as error:
+            raise SearchError("A list of names holds one that is no text; give names as the index has them.") from error
+
+    def _codes_of(self, wanted: Collection[str]) -> npt.NDArray[np.int64]:
         if len(wanted) < MANY or len(self.values) < MANY:
             return np.array([code for code in map(self.code_of.get, wanted) if code is not None], np.int64)
         before = self.__dict__.get("_asked_last")
@@ -185,9 +194,7 @@ class LesionTable:
 
     def select(self, where: Where | None = None) -> npt.NDArray[np.bool_]:
         """Return which rows a restriction allows, (n,); raises `SearchError` for a column that is not there."""
-        where = Where() if where is None else where
-        if not isinstance(where, Where):
-            raise SearchError(f"where is a {type(where).__name__}; give a Where, such as Where(types=['lung']).")
+        where = checked_where(where)
         keep = np.ones(len(self), bool)
         for name, column in _NAMED.items():
             wanted = getattr(where, name)
@@ -232,7 +239,9 @@ class LesionTable:
         parts: dict[str, Column] = {}
         for name, column in self.columns.items():
             below = other.columns[name]
-            if isinstance(column, Names) and isinstance(below, Names):
+            if not len(self) or not len(other):
+                parts[name] = below if len(other) else column  # a column of nothing is of either kind
+            elif isinstance(column, Names) and isinstance(below, Names):
                 parts[name] = Names.of([*column.texts(), *below.texts()])
             elif isinstance(column, np.ndarray) and isinstance(below, np.ndarray):
                 parts[name] = np.concatenate([column, below])
@@ -248,6 +257,14 @@ class LesionTable:
         }
 
 
+def checked_where(where: Where | None) -> Where:
+    """Return the restriction, none for None; raises `SearchError` for what is no `Where`."""
+    where = Where() if where is None else where
+    if not isinstance(where, Where):
+        raise SearchError(f"where is a {type(where).__name__}; give a Where, such as Where(types=['lung']).")
+    return where
+
+
 def check_names(field: str, names: Any) -> None:
     """Raise `SearchError` for what is no collection of texts; of a long one the first is looked at."""
     if names is None:
@@ -261,18 +278,21 @@ def check_names(field: str, names: Any) -> None:
         raise SearchError(f"{field} holds {first!r}, which is no text; give names as the index has them.")
 
 
-def checked_rows(rows: npt.ArrayLike, count: int) -> npt.NDArray[Any]:
-    """Return row numbers or booleans as an array; raises `SearchError` for those that an index so long has not."""
-    chosen = np.asarray(rows)
+def checked_rows(rows: npt.ArrayLike, count: int) -> Rows:
+    """Return row numbers, also of booleans; raises `SearchError` for those that an index so long has not."""
+    try:
+        chosen = np.asarray(rows)
+    except (TypeError, ValueError, RuntimeError) as error:  # what numpy, or a tensor that still learns, raises
+        raise SearchError(f"rows are no list; give row numbers, or {count} booleans.") from error
     if not chosen.size and chosen.ndim == 1:
         return np.empty(0, np.intp)
     if chosen.dtype == bool and chosen.shape == (count,):
-        return chosen
+        return np.flatnonzero(chosen)
     if chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer):
         raise SearchError(f"rows are {chosen.dtype} {chosen.shape}; give row numbers, or {count} booleans.")
     if chosen.min() < 0 or chosen.max() >= count:
         raise SearchError(f"rows reach from {chosen.min()} to {chosen.max()}; the index has rows 0 to {count - 1}.")
-    return chosen
+    return chosen.astype(np.intp, copy=False)
 
 
 def _numbers(column: Column) -> npt.NDArray[Any]:

@@ -100,6 +100,10 @@ def test_restrictions_of_many_kinds(where: dict[str, Any], rows: list[int]) -> N
         ({"rows": [-1]}, "0 to 5"),
         ({"rows": [0.5]}, "row numbers"),
         ({"rows": [True, False]}, "6 booleans"),
+        ({"rows": [[1], [2, 3]]}, "6 booleans"),
+        ({"ids": ["L1", ["L2"]]}, "no text"),
+        ({"ids": [*map(str, range(MANY)), ["L2"]]}, "no text"),
+        ({"not_patients": ("L1", {"L2": 3})}, "no text"),
     ],
 )
 def test_what_is_no_restriction_is_told(where: dict[str, Any], words: str) -> None:

@@ -12,7 +12,7 @@ from lesiondash.retrieval import index as index_module
 from lesiondash.retrieval.codes import Codes, best_scores, kth_largest
 from lesiondash.retrieval.index import Index
 from lesiondash.retrieval.table import Where
-from lesiondash.retrieval.vectors import exact_cosines
+from lesiondash.retrieval.vectors import exact_cosines, float32_slack
 
 COUNT, SIZE = 12_000, 64
 
@@ -112,6 +112,18 @@ def test_codes_leave_out_most(large: Index) -> None:
     assert len(codes.possible(large.vectors[3].astype(np.float64), rows, 9)) < 0.1 * COUNT
 
 
+@pytest.mark.parametrize("size", [1, 512, 4096])
+def test_no_order_of_summation_leaves_the_slack(size: int) -> None:
+    """Summed from the left, every small term is just less than half a unit of the sum, and is lost."""
+    small = np.full(size - 1, np.sqrt(2.0**-25 * 0.97))
+    vector = np.concatenate([[np.sqrt(1 - np.sum(small**2))], small]).astype(np.float32)
+    products = vector * vector
+    lost = abs(float(np.cumsum(products)[-1]) - float(exact_cosines(vector[None], vector.astype(np.float64))[0]))
+    assert lost <= float32_slack(size)
+    assert size < 100 or lost > 0.4 * float32_slack(size)  # the bound is not far from what can happen
+    assert float32_slack(2**30) == 2.0
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_best_of_many(compiled: bool) -> None:
     scores = np.random.default_rng(0).integers(0, 50, (5, 400)).astype(np.float32)
@@ -182,3 +194,25 @@ def test_an_empty_index_says_so() -> None:
         empty.search([1, 0, 0, 0])
     empty.add(np.eye(4)[:2], {"lesion_id": ["a", "b"], "patient_id": ["1", "2"], "type": ["x", "y"]})
     assert empty.search([1, 0, 0, 0], 1)[0].lesion_id == "a"
+
+
+def test_a_column_of_nothing_becomes_what_is_put_below_it() -> None:
+    nothing: dict[str, list[Any]] = {"lesion_id": [], "patient_id": [], "type": [], "split": [], "size_mm": []}
+    one = {"lesion_id": ["a"], "patient_id": ["1"], "type": ["x"], "split": ["test"], "size_mm": [4.0]}
+    index = Index(np.empty((0, 2)), nothing)
+    for lesions, vectors in ((one, [[1, 0]]), (nothing, np.empty((0, 2))), ({**one, "lesion_id": ["b"]}, [[0, 1]])):
+        index.add(vectors, lesions)
+    where = Where(size_mm=(3, 5), splits=["test"])
+    assert [hit.lesion_id for hit in index.search([0, 1], 2, where=where)] == ["b", "a"]
+    index.remove(["a", "b"])
+    index.add([[1, 0]], one)
+    assert index.lesions == one
+
+
+def test_hits_of_rows_and_of_booleans() -> None:
+    index = Index(np.eye(4), {"lesion_id": list("abcd"), "patient_id": list("1234"), "type": list("xxyy")})
+    query = [0, 1, 0, 1]
+    assert index.hits(np.array([False, True, False, True]), query) == index.hits(np.array([1, 3]), query)
+    for rows in ([[1], [2, 3]], [0.5], [4], [True]):
+        with pytest.raises(SearchError, match="rows"):
+            index.hits(rows, query)  # type: ignore[arg-type]

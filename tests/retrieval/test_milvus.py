@@ -11,11 +11,14 @@ import pytest
 from test_many_rows import clustered, table
 
 from lesiondash.errors import SearchError
+from lesiondash.retrieval import milvus
 from lesiondash.retrieval.index import Index
 from lesiondash.retrieval.milvus import MilvusIndex
 from lesiondash.retrieval.table import Where
 
 pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
+from pymilvus.exceptions import MilvusException  # after what skips without it
+
 COUNT, SIZE = 400, 24
 
 
@@ -82,6 +85,8 @@ def test_scopes_as_the_exact_index(both: Any, scope: Any) -> None:
         ({"encoder": "e2"}, "e2.*e1"),
         ({"vector": [1.0, 2.0]}, "shape"),
         ({"vector": [np.nan] * SIZE}, "NaN"),
+        ({"where": {"types": ["T1"]}}, "where is a dict"),
+        ({"where": Where(ids=["L1", ["L2"]])}, "no text"),
     ],
 )
 def test_refuses_as_the_exact_index(both: Any, arguments: dict[str, Any], words: str) -> None:
@@ -121,3 +126,72 @@ def test_added_removed_and_updated_lesions_are_found_when_it_is_opened_again(dat
     with pytest.raises(SearchError, match="no collection"):
         MilvusIndex(uri, "elsewhere")
     again.close()
+
+
+def test_names_of_any_characters_are_found_and_removed(tmp_path: Path) -> None:
+    names = ["a", 'q"x', "apo'x", "tab\tx", "new\nline", "c\x01x", "back\\slash", "b\\n", "é–肺", "uni\u2028x", "{x}"]
+    lesions = {"lesion_id": names, "patient_id": names, "type": names}
+    vectors = np.random.default_rng(0).normal(size=(len(names), 8))
+    exact, database = Index(vectors, lesions), MilvusIndex.create(str(tmp_path / "names.db"), vectors, lesions)
+    for name in names:
+        for where in (Where(ids=[name]), Where(types=[name, "b\x02"]), Where(not_ids=[name])):
+            expected = exact.search(vectors[0], 9, where=where)
+            assert [hit.lesion_id for hit in database.search(vectors[0], 9, where=where)] == [
+                hit.lesion_id for hit in expected
+            ]
+    database.remove([])
+    for number, name in enumerate(names, start=1):
+        database.remove([name])
+        assert len(database) == len(names) - number
+    database.close()
+
+
+def test_what_fails_on_the_way_leaves_all_as_it_was(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(milvus, "ROWS_A_CALL", 10)
+    vectors, lesions = data
+    uri = str(tmp_path / "undone.db")
+    first, rest = ({name: values[part] for name, values in lesions.items()} for part in (slice(50), slice(50, 90)))
+    too_long = {**rest, "type": [*rest["type"][:-1], "x" * (milvus.LONGEST_TEXT + 1)]}
+    with pytest.raises(SearchError, match="50 lesions"):
+        MilvusIndex.create(uri, vectors[:49], first)
+    with pytest.raises(SearchError, match="did not answer"):
+        MilvusIndex.create(uri, vectors[50:90], too_long)
+    database = MilvusIndex.create(uri, vectors[:50], first)
+    with pytest.raises(SearchError, match="did not answer"):
+        database.add(vectors[50:90], too_long)
+    assert len(database) == 50
+    database.add(vectors[50:90], rest)
+    database.update(vectors[100:190], [*first["lesion_id"], *rest["lesion_id"]])
+    ids = [hit.lesion_id for hit in database.search(vectors[100], 90)]
+    with pytest.raises(SearchError, match="occurs twice"):
+        database.update(vectors[:2], [ids[0]] * 2)
+    calls, real = [], database._client.upsert
+
+    def failing(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise MilvusException(message="The disk is full.")
+        real(*arguments)
+
+    monkeypatch.setattr(database._client, "upsert", failing)
+    with pytest.raises(SearchError, match="The disk is full"):
+        database.update(vectors[200:290], ids)
+    assert len(calls) == 3 + 9
+    assert [hit.lesion_id for hit in database.search(vectors[100], 90)] == ids
+    database.close()
+
+
+def test_more_than_milvus_returns_at_once(both: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact, database = both
+    monkeypatch.setattr(milvus, "MOST", 60)
+    query = np.random.default_rng(5).normal(size=SIZE)
+    assert [hit.lesion_id for hit in database.search(query, 40)] == [hit.lesion_id for hit in exact.search(query, 40)]
+    few = Where(ids=[f"L{n}" for n in range(30)])
+    assert len(database.search(query, 70, where=few)) == len(exact.search(query, 70, where=few)) == 30
+    for k in (60, 70):
+        with pytest.raises(SearchError, match="at most 60 lesions at once"):
+            database.search(query, k)
+
+
+def test_a_cluster_is_told_to_show_new_rows_at_once(both: Any) -> None:
+    assert both[1]._client.describe_collection("lesions")["consistency_level"] == 0  # Strong

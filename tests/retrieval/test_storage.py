@@ -63,7 +63,7 @@ def test_every_damaged_file_is_told(tmp_path: Path) -> None:
     names = [f"{state}/{path.name}" for path in (tmp_path / "whole" / state).iterdir()] + ["index.json"]
     assert len(names) >= 6
     for name in names:
-        for harm in ("cut", "flip", "gone"):
+        for harm in ("cut", "flip", "gone", "folder"):
             damaged = tmp_path / f"{Path(name).name}-{harm}"
             shutil.copytree(tmp_path / "whole", damaged)
             path = damaged / name
@@ -74,6 +74,8 @@ def test_every_damaged_file_is_told(tmp_path: Path) -> None:
                 path.write_bytes(content[:-5] + bytes([content[-5] ^ 0x10]) + content[-4:])
             else:
                 path.unlink()
+                if harm == "folder":
+                    path.mkdir()
             with pytest.raises(SearchError):
                 Index.load(damaged)
 
@@ -112,7 +114,7 @@ def test_an_index_of_an_older_program_opens(tmp_path: Path) -> None:
     assert Index.load(tmp_path).lesions == made(0).lesions
 
 
-def test_a_save_that_is_killed_leaves_the_index_before(tmp_path: Path) -> None:
+def test_a_save_that_is_killed_leaves_the_index_before_or_the_new_one(tmp_path: Path) -> None:
     """The process dies after each file in turn."""
     made(0).save(tmp_path)
     program = """
@@ -133,15 +135,17 @@ storage.os.fsync = counted(os.fsync)
 storage.os.replace = counted(os.replace)
 made(1, 40, "e2").save(sys.argv[1])
 """
-    outcomes = []
-    for step in range(12):
+    outcomes, seen, states = [], [], [made(0).lesions, made(1, 40).lesions]
+    for step in range(20):
         arguments = [sys.executable, "-c", program, str(tmp_path), str(step), str(Path(__file__).parent)]
         outcomes.append(subprocess.run(arguments, timeout=120).returncode)
         if outcomes[-1] == 0:
             break
-        assert Index.load(tmp_path).lesions == made(0).lesions
+        seen.append(states.index(Index.load(tmp_path).lesions))
     assert outcomes[-1] == 0
     assert outcomes.count(9) >= 6
+    assert seen == sorted(seen)  # once the new one counts, it stays
+    assert seen.count(0) >= 6
     assert Index.load(tmp_path).encoder == "e2"
     assert len(list(tmp_path.glob("state-*"))) == 1  # what the killed ones left is gone
 
