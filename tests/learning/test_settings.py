@@ -51,6 +51,13 @@ def test_chance_counts_the_candidates() -> None:
     assert math.isnan(settings_of("vae").chance)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 7, 10, 500])
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 1.0])
+def test_the_movement_is_of_every_steps_rate(steps: int, warmup: float) -> None:
+    settings = PretrainSettings(steps=steps, warmup=warmup, momentum=0.5)
+    assert settings.movement == pytest.approx(sum(map(settings.rate_at, range(steps))) * 1e-3 / 0.5)
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -66,6 +73,10 @@ def test_chance_counts_the_candidates() -> None:
         ({"neighbours": -1}, "neighbours"),
         ({"momentum": 1.0}, "momentum"),
         ({"warmup": 2.0}, "warmup"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**63}, "seed"),
+        ({"model": "vae", "background": 4}, "background"),
+        ({"model": "vae", "architecture": Architecture(head="sigmoid")}, "sigmoid"),
     ],
 )
 def test_values_that_make_no_training_are_refused(values: dict[str, Any], words: str) -> None:
