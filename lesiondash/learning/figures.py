@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesiondash.learning.settings import PretrainSettings
-
 PANELS = (
     ("loss", "Loss"),
     ("rate", "Learning rate"),
@@ -51,18 +49,15 @@ def draw_metrics(metrics: Sequence[dict[str, Any]], chance: float, path: Path) -
     figure.savefig(path, dpi=110)
 
 
-def draw_views(views: npt.NDArray[np.float32], settings: PretrainSettings, path: Path) -> None:
-    """Save the two views of the first lesions of a batch, one above the other, as the first channel shows them.
+def draw_views(views: npt.NDArray[np.float32], lesions: int, path: Path) -> None:
+    """Save the views of the first lesions of a batch, a second one below the first, as the first channel shows them.
 
-    views: (n, channels, 64, 64) in [0, 1], as `Views` draws them.
+    views: (n, channels, 64, 64) in [0, 1], as `StepViews` holds them: one of each of so many lesions, then a second one
+    of each where there are two.
     """
     from PIL import Image
 
-    count = min(SHOWN, settings.batch, len(views))
-    rows = [views[:count]]
-    if settings.model == "simclr":
-        pairs = min(settings.batch, (len(views) - settings.background) // 2)
-        count = min(count, pairs)
-        rows = [views[:count], views[pairs : pairs + count]]
+    count = min(SHOWN, lesions)
+    rows = [views[start : start + count] for start in (0, lesions) if len(views) >= start + lesions]
     picture = np.concatenate([np.concatenate(list(each[:, 0]), axis=1) for each in rows], axis=0)
     Image.fromarray(np.clip(picture * 255, 0, 255).astype(np.uint8)).save(path)

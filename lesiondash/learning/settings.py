@@ -119,14 +119,6 @@ class PretrainSettings:
         )
 
     @property
-    def chance(self) -> float:
-        """The loss of vectors that tell nothing apart: ln of how many there are to choose from; NaN for the VAE."""
-        if self.model == "vae":
-            return math.nan
-        others = 2 * self.batch - 2 + self.background
-        return math.log(others + (self.loss == "nt_xent"))
-
-    @property
     def title(self) -> str:
         """The training in a few words, such as "simclr-gem-frangi-channel"."""
         filtered = "" if self.architecture.frangi == "none" else f"-frangi-{self.architecture.frangi}"
