@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -195,6 +196,9 @@ def use_command(
 
 
 def _use(encoder: Path, root: Path, partial: bool) -> None:
+    """Search with an encoder from now on: the collection's index is made anew, by one process."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     from lesiondash.train import search_with
 
     with progress_bars() as show:
@@ -206,6 +210,7 @@ def reproduce_command(
     what: Annotated[str, typer.Argument(help="table1 or table2.")],
     full: Annotated[bool, typer.Option("--full", help="The paper's schedule: 1000 epochs; needs a GPU.")] = False,
     seeds: Annotated[int, typer.Option("--seeds", help="How many trainings of each cell.")] = 3,
+    batch: Annotated[int, typer.Option(help="Lesions a step; the paper's rate is scaled with it.")] = 64,
     use: Annotated[str, typer.Option("--frangi", help="replace, as the paper does, or channel.")] = "replace",
     data: Annotated[
         Path | None, typer.Option("--data", help="DeepLesion folder; default: the demonstration collection.")
@@ -226,7 +231,8 @@ def reproduce_command(
             raise TrainingError("Take one seed or more.")
         with progress_bars() as show:
             root = data or _demonstration()
-            common: dict[str, Any] = {"full": full, "seeds": range(seeds), "partial": partial, "progress": show}
+            common: dict[str, Any] = {"full": full, "seeds": range(seeds), "batch": batch}
+            common |= {"partial": partial, "progress": show}
             rows: list[Any] = table1(root, use=use, **common) if what == "table1" else table2(root, **common)
         if as_json:
             typer.echo(json.dumps([asdict(row) for row in rows], indent=1))

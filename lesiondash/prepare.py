@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from lesiondash.errors import CollectionError
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.checkpoint import fingerprint_of
@@ -63,13 +65,21 @@ def index_with(collection: DeepLesion, weights: Path, progress: Progress | None 
 
 
 def draw_demonstration(progress: Progress | None = None) -> bool:
-    """Draw the demonstration collection where it is missing; returns whether it was."""
-    if (demo_dir() / "manifest.json").is_file():
+    """Draw the demonstration collection where it is missing; returns whether it was.
+
+    Of several processes one draws, and the others wait for it.
+    """
+    manifest = demo_dir() / "manifest.json"
+    if manifest.is_file():
         return False
     from lesiondash.images.phantom import generate
 
     say = progress or (lambda step, done, total: None)
-    generate(demo_dir(), progress=lambda done, total: say("Draw the demonstration collection", done, total))
+    demo_dir().parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(demo_dir().with_suffix(".lock")):
+        if manifest.is_file():
+            return False
+        generate(demo_dir(), progress=lambda done, total: say("Draw the demonstration collection", done, total))
     return True
 
 

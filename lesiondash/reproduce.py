@@ -14,7 +14,7 @@ from lesiondash.errors import CollectionError
 from lesiondash.images.collection import collect_crops
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.architecture import Architecture
-from lesiondash.learning.settings import PretrainSettings, settings_of
+from lesiondash.learning.settings import RATE_BATCH, PretrainSettings, settings_of
 from lesiondash.records import UNLABELLED, Lesion
 from lesiondash.retrieval.intervals import interval
 from lesiondash.retrieval.scopes import EvalScope
@@ -73,12 +73,14 @@ def table1(
     *,
     full: bool = False,
     seeds: Sequence[int] = SEEDS,
+    batch: int = RATE_BATCH,
     partial: bool = False,
     use: str = "replace",
     progress: Progress | None = None,
 ) -> list[Cell]:
     """Train the eight cells and score them; full is the paper's schedule, 1000 epochs at its rate.
 
+    batch: lesions a step, with which the rate is scaled as the schedule says.
     use: how a cell with Frangi sees the response, in place of the image as the paper does, or as a "channel" beside it.
     A cell's classifier is fitted to the vectors of labelled lesions outside of the test split, and touches that once.
     Raises `CollectionError` where lesions of a type are missing to fit or to score.
@@ -93,7 +95,7 @@ def table1(
     for model, frangi, gem in PAPER:
         parts = []
         for seed in seeds:
-            settings = cell_settings(model, frangi, gem, seed, full=full, use=use)
+            settings = cell_settings(model, frangi, gem, seed, full=full, batch=batch, use=use)
             if full:
                 settings = replace(settings, steps=steps_of_epochs(collection, settings, FULL_EPOCHS))
             if frangi not in crops:
@@ -105,7 +107,14 @@ def table1(
 
 
 def cell_settings(
-    model: str, frangi: bool, gem: bool, seed: int, *, full: bool = False, use: str = "replace"
+    model: str,
+    frangi: bool,
+    gem: bool,
+    seed: int,
+    *,
+    full: bool = False,
+    batch: int = RATE_BATCH,
+    use: str = "replace",
 ) -> PretrainSettings:
     """Return the settings of a cell; the full schedule's number of steps is set when the collection is known."""
     response: Any = use if frangi else "none"
@@ -113,7 +122,7 @@ def cell_settings(
     own: dict[str, Any] = {"steps": SMALL_STEPS}
     if full:
         own = {"optimiser": "lars", "learning_rate": 0.05, "scaling": "linear", "loss": "nt_xent", "temperature": 0.5}
-    return settings_of(model, architecture=architecture, seed=seed, **own)  # type: ignore[arg-type]
+    return settings_of(model, architecture=architecture, seed=seed, batch=batch, **own)  # type: ignore[arg-type]
 
 
 def as_table(cells: Sequence[Cell]) -> str:
@@ -153,6 +162,7 @@ def table2(
     *,
     full: bool = False,
     seeds: Sequence[int] = SEEDS,
+    batch: int = RATE_BATCH,
     partial: bool = False,
     progress: Progress | None = None,
 ) -> list[RetrievalRow]:
@@ -175,7 +185,7 @@ def table2(
     for model in ("vae", "simclr"):
         found = []
         for seed in seeds:
-            settings = cell_settings(model, False, True, seed, full=full)
+            settings = cell_settings(model, False, True, seed, full=full, batch=batch)
             if full:
                 settings = replace(settings, steps=steps_of_epochs(collection, settings, FULL_EPOCHS))
             tuned = finetune(pretrain(data, settings), labelled, FinetuneSettings(seed=seed))

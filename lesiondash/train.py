@@ -69,7 +69,7 @@ def train(
         except BaseException as error:
             if first:
                 _say_end(run, error)
-                _draw_end(run, settings, error)
+                _draw_end(run, error)
             raise
 
 
@@ -211,14 +211,14 @@ class _Watched(DeepLesion):
         self._said = time.monotonic()
 
 
-def _draw_end(run: Run, settings: PretrainSettings, error: BaseException) -> None:
+def _draw_end(run: Run, error: BaseException) -> None:
     """Draw the curves of a training that broke off; one that was stopped has drawn them."""
     if isinstance(error, TrainingStopped):
         return
     from lesiondash.learning.monitor import draw_curves
 
     with suppress(Exception):  # what broke it off is what has to be said
-        draw_curves(run, settings)
+        draw_curves(run)
 
 
 def _say_end(run: Run, error: BaseException) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from lesiondash.cli import app
+from lesiondash.cli_train import _use
+from lesiondash.errors import TrainingError
+from lesiondash.images import phantom
+from lesiondash.images.phantom import PhantomSettings, generate
 from lesiondash.learning import monitor
 from lesiondash.learning.encoder import Encoder
 from lesiondash.learning.runs import Run
+from lesiondash.prepare import draw_demonstration
 
 SHORT = ("--steps", "1", "--batch", "4", "--pool", "avg", "--windows", "1", "--frangi", "channel")
 
@@ -78,3 +85,29 @@ def test_used_encoders_are_named_by_their_run(small: Path, data: Path) -> None:
     refused = CliRunner().invoke(app, ["use", "absent", "--data", str(small)])
     assert refused.exit_code == 2
     assert "let its training end first" in " ".join(refused.output.split())
+
+
+def test_of_several_processes_the_first_alone_searches_with_the_encoder(
+    small: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    _use(data / "absent.safetensors", small, False)
+    assert not any(data.iterdir())
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(TrainingError, match="no absent"):
+        _use(data / "absent.safetensors", small, False)
+
+
+def test_of_several_processes_one_draws_the_demonstration(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Path] = []
+
+    def few(root: Path, **options: Any) -> None:
+        drawn.append(root)
+        generate(root, PhantomSettings(patients=10, dicom_patients=1), workers=1, **options)
+
+    monkeypatch.setattr(phantom, "generate", few)  # the whole of it takes minutes
+    with ThreadPoolExecutor(3) as pool:
+        found = [task.result() for task in [pool.submit(draw_demonstration) for _ in range(3)]]
+    assert sorted(found) == [False, False, True]
+    assert drawn == [data / "demo"]
+    assert (data / "demo" / "manifest.json").is_file()

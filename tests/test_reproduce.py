@@ -48,6 +48,9 @@ def test_every_cell_is_what_its_name_says() -> None:
     full = reproduce.cell_settings("simclr", True, False, 0, full=True, use="channel")
     assert (full.learning_rate, full.weight_decay, full.optimiser) == (0.05, 1e-5, "lars")
     assert full.architecture.frangi == "channel"
+    large = reproduce.cell_settings("vae", True, False, 0, full=True, batch=512)
+    assert large.batch == 512
+    assert large.peak_rate == pytest.approx(0.05 * 512 / 64)
 
 
 def test_retrieval_is_scored_by_the_protocol_and_as_released(

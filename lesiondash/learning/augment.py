@@ -31,13 +31,15 @@ def augment(
     responses: Tensor | None = None,
     replace: bool = False,
     joint: tuple[int, Tensor] | None = None,
+    noise: torch.Generator | None = None,
 ) -> Tensor:
     """Draw one random view of each crop.
 
     crops: (n, 96, 96) or (n, slices, 96, 96) HU, any number type, 1.5 × the view's field; windows: (low, high) in HU,
     one pair a channel; generator lives on the crops' device. responses: of the filter, (n, slices, 96, 96) in [0, 1]:
     further channels that take the same geometry, in place of the windows where replace is true. joint: how many crops a
-    batch shared between machines has, and (n,) which of them these are, so that all draw alike; noise alone differs.
+    batch shared between processes has, and (n,) which of them these are, so that all draw alike; noise: this process's
+    own generator of the noise, which is drawn for these crops alone.
     Returns (n, channels, 64, 64) float32 in [0, 1], channels as of `Encoder.inputs`: geometry, then blur and noise in
     HU, then windows. At strength 0 it is the centre of the crop, windowed. Raises `TrainingValueError` for another
     shape.
@@ -60,8 +62,8 @@ def augment(
         return _jitter(views, drawn)
     hu = views[:, :slices]
     if settings.noise_hu > 0:
-        noise = torch.randn(hu.shape, generator=generator, device=hu.device)
-        hu = torch.addcmul(hu, drawn["noise_hu"][:, None, None, None], noise)
+        normal = torch.randn(hu.shape, generator=noise or generator, device=hu.device)
+        hu = torch.addcmul(hu, drawn["noise_hu"][:, None, None, None], normal)
     shown = _window(hu, windows, drawn)
     return shown if responses is None else torch.cat([shown, _jitter(views[:, slices:], drawn)], dim=1)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lesiondash.errors import TrainingError
 from lesiondash.frangi.response import frangi_filter
 from lesiondash.images.collection import collect_stacks
-from lesiondash.images.crops import crop_side_mm
+from lesiondash.images.crops import crop_side_mm, slice_offsets
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.images.followups import lesion_numbers
 from lesiondash.learning.architecture import Architecture
@@ -137,13 +137,13 @@ def training_crops(
         parts.append(_cut(collection, lesions, architecture.slices, offset))
         if progress:
             progress(done, total)
-    patches = _cut(collection, _patches(collection, lesions), architecture.slices) if settings.background else None
+    places = _patches(collection, lesions, architecture.slices) if settings.background else []
     data = TrainingCrops.of_arrays(
         np.concatenate(parts),
         [lesion.patient_id for lesion in lesions] * len(offsets),
         np.tile(_numbers(lesions, settings), len(offsets)),
         architecture=architecture,
-        background=patches,
+        background=_cut(collection, places, architecture.slices) if settings.background else None,
         source=(("collection", collection.root.name), ("split", "train")),
     )
     probe = labelled_crops(collection, probed, architecture) if len(probed) > 1 else None
@@ -206,24 +206,46 @@ def _cut(collection: DeepLesion, lesions: Sequence[Lesion], slices: int, offset:
     return collect_stacks(collection, lesions, slices, slice_offset=offset, size_px=MARGIN_PX, margin=MARGIN)
 
 
-def _patches(collection: DeepLesion, lesions: Sequence[Lesion]) -> list[Lesion]:
-    """Return boxes inside of the body on the lesions' key slices, a crop's side away from every annotated lesion."""
+def _patches(collection: DeepLesion, lesions: Sequence[Lesion], slices: int) -> list[Lesion]:
+    """Return boxes inside of the body on the lesions' key slices, whose crops no annotated lesion reaches into."""
     random = np.random.default_rng(0)
-    boxes: dict[tuple[str, int], list[Box]] = {}
+    by_series: dict[str, list[Lesion]] = {}
     for lesion in collection.lesions:
-        boxes.setdefault((lesion.series_id, lesion.slice_index), []).append(lesion.box)
+        by_series.setdefault(lesion.series_id, []).append(lesion)
     patches = []
     for (series_id, index), first in {(item.series_id, item.slice_index): item for item in lesions}.items():
         hu = collection.slice_hu(series_id, index)
-        side_px = crop_side_mm(first.box, first.spacing_mm[1:]) / first.spacing_mm[2]
+        near = _around(by_series[series_id], first, slices)
+        half_px = crop_side_mm(first.box, first.spacing_mm[1:]) * MARGIN / 2 / np.array(first.spacing_mm[:0:-1])
         rows, columns = np.nonzero(hu > BODY_HU)
         for _ in range(TRIES if len(rows) else 0):
             pick = int(random.integers(len(rows)))
             x, y = float(columns[pick]), float(rows[pick])
-            centers = (box.center for box in boxes[series_id, index])
-            if all(max(abs(x - cx), abs(y - cy)) > side_px for cx, cy in centers):
+            if not any(_overlap(x, y, half_px, box) for box in near):
                 width, height = first.box.size
                 box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
                 patches.append(replace(first, box=box, type=UNLABELLED))
                 break
     return patches
+
+
+def _around(lesions: Sequence[Lesion], patch: Lesion, slices: int) -> list[Box]:
+    """Return the boxes of a series' lesions that reach the slices of a patch: an annotation has one, a lesion several.
+
+    A lesion is taken to reach as far along z as half of its longer side.
+    """
+    spacing_z, *spacing_yx = patch.spacing_mm
+    own_mm = max(slice_offsets(slices, spacing_z)) * spacing_z
+    boxes = []
+    for lesion in lesions:
+        width, height = lesion.box.size
+        reach_mm = max(width * spacing_yx[1], height * spacing_yx[0]) / 2
+        if abs(lesion.slice_index - patch.slice_index) * spacing_z <= reach_mm + own_mm:
+            boxes.append(lesion.box)
+    return boxes
+
+
+def _overlap(x: float, y: float, half_px: npt.NDArray[np.float64], box: Box) -> bool:
+    """Whether a crop round a pixel, of half a side in (x, y), meets a box."""
+    away = np.abs(np.array(box.center) - (x, y))
+    return bool((away < half_px + np.array(box.size) / 2).all())

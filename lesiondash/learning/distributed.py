@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lesiondash.errors import LesionDashError
 from lesiondash.learning.network import best_device
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,30 @@ class World:
         said = torch.tensor([float(flag)], device=self.device)
         dist.all_reduce(said, op=dist.ReduceOp.MAX)
         return bool(said.item())
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean over the processes, without gradients."""
+        if self.size == 1:
+            return value
+        total = value.clone()
+        dist.all_reduce(total)
+        return total / self.size
+
+    def from_first(self, find: Callable[[], T]) -> T:
+        """Return in every process what the first one finds, which alone looks; or raise what it raised."""
+        if self.size == 1:
+            return find()
+        told: list[Any] = [None, None]
+        if self.rank == 0:
+            try:
+                told[0] = find()
+            except LesionDashError as error:  # the others would wait for it in vain
+                told[1] = error
+        dist.broadcast_object_list(told)
+        if told[1] is not None:
+            raise told[1]
+        found: T = told[0]
+        return found
 
 
 class _Gather(torch.autograd.Function):

@@ -19,8 +19,9 @@ from lesiondash.learning.augment import augment
 from lesiondash.learning.dataset import LabelledCrops
 from lesiondash.learning.encoder import Encoder, make_header
 from lesiondash.learning.losses import supcon, triplet
-from lesiondash.learning.network import EMBEDDING_DIM, LesionNet, bfloat16_is_fast
+from lesiondash.learning.network import EMBEDDING_DIM, LesionNet, bfloat16_is_fast, seeded
 from lesiondash.learning.pretrain import step_seed
+from lesiondash.learning.settings import check_seed
 from lesiondash.learning.statistics import resident, settle_statistics
 from lesiondash.records import DEFAULT_AUGMENTATION, AugmentSettings
 
@@ -59,7 +60,7 @@ class FinetuneSettings:
                 raise TrainingError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(get_args(kind))}.")
         if self.steps < 1 or self.classes < 2 or self.lesions < 2:
             raise TrainingError("Fine-tuning takes a step or more, two types or more and two lesions of each or more.")
-
+        check_seed(self.seed)
         for name in ("learning_rate", "margin", "temperature"):
             if not 0 < getattr(self, name) < math.inf:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it has to be a number above 0.")
@@ -178,8 +179,7 @@ def _with_head(encoder: Encoder, head: Head, seed: int) -> LesionNet:
     net = encoder.network()
     if head == encoder.architecture.head:
         return net
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         linear = nn.Linear(EMBEDDING_DIM, EMBEDDING_DIM)
     if head == "linear":
         nn.init.eye_(linear.weight)

@@ -59,7 +59,8 @@ class LARS(Optimizer):
             self._step_plain([weight for weight in moved if weight.ndim < 2], group)
         return loss
 
-    # All tensors of a kind at once: on a GPU a few kernels in place of several for each of sixty tensors.
+    # All tensors of a kind at once: on a GPU a few kernels in place of several for each of sixty tensors. But for the
+    # product with each layer's own rate, a kernel each: as numbers, which torch takes at once, the host would wait.
 
     def _step_layers(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         if not weights:

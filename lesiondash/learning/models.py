@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lesiondash.images.crops import CROP_PX
 from lesiondash.learning.architecture import Architecture
-from lesiondash.learning.network import EMBEDDING_DIM, LesionNet, build_net
+from lesiondash.learning.network import EMBEDDING_DIM, LesionNet, build_net, seeded
 from lesiondash.learning.resnet import BasicBlock
 
 PROJECTION_DIM = 128
@@ -25,8 +25,7 @@ class SimCLR(nn.Module):
     def __init__(self, architecture: Architecture, seed: int) -> None:
         super().__init__()
         self.net: LesionNet = build_net(architecture, seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + 1)
+        with seeded(seed + 1):
             self.projection = nn.Sequential(
                 nn.Linear(EMBEDDING_DIM, EMBEDDING_DIM, bias=False),
                 nn.BatchNorm1d(EMBEDDING_DIM),
@@ -72,8 +71,7 @@ class VAE(nn.Module):
     def __init__(self, architecture: Architecture, seed: int) -> None:
         super().__init__()
         self.net: LesionNet = build_net(replace(architecture, head="linear"), seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + 1)
+        with seeded(seed + 1):
             self.log_variance = nn.Linear(EMBEDDING_DIM, EMBEDDING_DIM)
             self.decoder = Decoder(architecture.channels)
 

@@ -22,7 +22,7 @@ from lesiondash.learning.meters import alignment, effective_rank, knn_accuracy, 
 from lesiondash.learning.models import VAE, SimCLR
 from lesiondash.learning.runs import Run
 from lesiondash.learning.settings import PretrainSettings
-from lesiondash.learning.snapshot import load_snapshot, save_snapshot
+from lesiondash.learning.snapshot import put_back, read_snapshot, save_snapshot
 from lesiondash.learning.statistics import plain_network, vectors_now
 
 LOOK_EVERY_CUDA = 20
@@ -47,6 +47,8 @@ class Monitor:
         world: World,
         progress: Callable[[int, int, float], None] | None,
         *,
+        chance: float,
+        views_a_step: int,
         checkpoint_s: float | None = None,
     ) -> None:
         self._settings, self._data, self._world, self._progress = settings, data, world, progress
@@ -58,22 +60,30 @@ class Monitor:
         self._meters: dict[str, float] = {}
         self._note = ""
         self._board = _open_board(run) if run is not None and run.tensorboard and self._writes else None
-        self._views_a_step = (2 if settings.model == "simclr" else 1) * settings.batch + settings.background
+        self._chance, self._views_a_step = chance, views_a_step
 
     def restore(self, model: SimCLR | VAE, optimizer: Optimizer) -> int:
-        """Put model and optimiser back where the run was cut off; returns the number of steps done."""
+        """Put model and optimiser back where the run was cut off; returns the number of steps done.
+
+        The first process reads it for all: other machines need not share its folder.
+        """
         if self._run is None:
             return 0
         expected = {"settings": self._settings.digest, "dataset": self._data.fingerprint}
-        step = load_snapshot(self._run.checkpoint, model, optimizer, **expected)
+        checkpoint = self._run.checkpoint
+        step, tensors = self._world.from_first(lambda: read_snapshot(checkpoint, **expected))
+        if step:
+            put_back(checkpoint.name, tensors, model, optimizer)
         self._step = self._reported_step = step
         if self._writes:
             self._run.forget_after(step)
             self._say("running", "")
         return step
 
-    def after(self, step: int, loss: Tensor, views: Tensor, model: SimCLR | VAE, optimizer: Optimizer) -> None:
-        """Look at a step that was done, counted from 1."""
+    def after(
+        self, step: int, loss: Tensor, views: Tensor, lesions: int, model: SimCLR | VAE, optimizer: Optimizer
+    ) -> None:
+        """Look at a step that was done, counted from 1; views, of so many lesions, are this process's."""
         self._step = step
         last = step == self._settings.steps
         if loss.is_cuda and step % LOOK_EVERY_CUDA and not last:
@@ -87,7 +97,7 @@ class Monitor:
             return
         now = time.monotonic()
         if self._writes and (last or now - self._reported >= REPORT_S):
-            self._report(value, now, views, model, last)
+            self._report(value, now, views, lesions, model, last)
         if self._writes and now - self._kept >= self._checkpoint_s:
             self._keep(model, optimizer)
         self._heed(model, optimizer)
@@ -101,7 +111,7 @@ class Monitor:
             self._board.close()
         encoder.save(run.encoder)
         with self._drawing("metrics.png"):
-            draw_curves(run, self._settings)
+            draw_curves(run)
         self._say("done", "", encoder=encoder.fingerprint)
         with suppress(OSError):  # last: a kill before this leaves a run that is done, not one to do again
             run.checkpoint.unlink(missing_ok=True)
@@ -117,14 +127,14 @@ class Monitor:
         except TrainingError as error:
             self._note = str(error)
 
-    def _report(self, loss: float, now: float, views: Tensor, model: SimCLR | VAE, last: bool) -> None:
+    def _report(self, loss: float, now: float, views: Tensor, lesions: int, model: SimCLR | VAE, last: bool) -> None:
         assert self._run is not None
         steps = self._step - self._reported_step
         rate = steps * self._views_a_step / max(now - self._reported, 1e-9)
         if last or now >= self._next_meters:
             self._meters = self._measure(model)
             with self._drawing("views.png"):
-                draw_views(views.detach().float().cpu().numpy(), self._settings, self._run.folder / "views.png")
+                draw_views(views.detach().float().cpu().numpy(), lesions, self._run.folder / "views.png")
             done = time.monotonic()
             self._next_meters = done + max(METERS_S, (done - now) / METERS_SHARE)
         metrics = {
@@ -134,6 +144,7 @@ class Monitor:
             "views_per_s": round(rate, 1),
             "remaining_s": round((self._settings.steps - self._step) * self._views_a_step / max(rate, 1e-9), 1),
             "memory_mb": _memory_mb(self._world.device),
+            **({} if math.isnan(self._chance) else {"chance": round(self._chance, 5)}),
             **self._meters,
         }
         self._run.append(metrics)
@@ -195,7 +206,7 @@ class Monitor:
             if self._writes:
                 self._keep(model, optimizer)
                 with self._drawing("metrics.png"):
-                    draw_curves(self._run, self._settings)
+                    draw_curves(self._run)
             raise TrainingStopped(f"Stopped at step {self._step} of {self._settings.steps}; it can be resumed.")
 
     def _say(self, state: Any, message: str, **values: Any) -> None:
@@ -211,10 +222,10 @@ class Monitor:
         )
 
 
-def draw_curves(run: Run, settings: PretrainSettings) -> None:
+def draw_curves(run: Run) -> None:
     """Write `metrics.csv` and `metrics.png`."""
     run.write_csv()
-    draw_metrics(run.metrics(), settings.chance, run.folder / "metrics.png")
+    draw_metrics(run.metrics(), run.folder / "metrics.png")
 
 
 def _two_of_each(lesions: np.ndarray[Any, np.dtype[np.int64]], count: int) -> tuple[Any, Any]:

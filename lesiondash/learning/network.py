@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import lru_cache
 from importlib.util import find_spec
@@ -18,6 +20,8 @@ from lesiondash.learning.architecture import Architecture
 from lesiondash.learning.resnet import BasicBlock, resnet18_trunk
 
 EMBEDDING_DIM = 512
+VARIANTS = 64
+"""Compiled versions of a model's step that one process may keep."""
 
 
 class GeM(nn.Module):
@@ -97,9 +101,16 @@ def build_net(architecture: Architecture, seed: int) -> LesionNet:
     """Build a network with random weights that depend on the seed alone; torch's own random state is left as
     it was.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return LesionNet(architecture)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let what draws on the CPU depend on a seed; afterwards torch's random state is as it was, a GPU's untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
+        yield
 
 
 def window_channels(hu: Tensor, windows: Sequence[Sequence[float]]) -> Tensor:
@@ -128,8 +139,25 @@ def graphed(model: nn.Module, device: torch.device, *, processes: int = 1) -> nn
     if device.type != "cuda" or processes > 1 or compiler is None or find_spec("triton") is None:
         return model
     torch._dynamo.config.suppress_errors = True  # what cannot be compiled on this machine runs as it is
+    # Each network and shape of a batch is a variant of one function, of which torch by itself compiles eight a process.
+    torch._dynamo.config.recompile_limit = VARIANTS
     model.compile(mode="reduce-overhead")
     return model
+
+
+def warn_if_uncompiled(model: nn.Module) -> None:
+    """Say after a step where a model of `graphed` runs without graphs, since the compiler gave up on it."""
+    if model._compiled_call_impl is None:
+        return
+    from torch._dynamo.utils import counters  # heavy, and there already
+
+    if counters["frames"]["total"] > counters["frames"]["ok"]:
+        warnings.warn(
+            "The network cannot be compiled on this machine and trains without CUDA graphs, slower; "
+            "torch's message above says why.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def best_device() -> torch.device:
@@ -140,7 +168,8 @@ def best_device() -> torch.device:
 def bfloat16_is_fast(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware; emulated, it would be slower than float32."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        # ROCm's cards all do; CUDA's from Ampere on, where torch.cuda.is_bf16_supported would count emulation as well.
+        return torch.version.hip is not None or torch.cuda.get_device_properties(device).major >= 8
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name up to torch 2.15
     return supported is not None and bool(supported())
 

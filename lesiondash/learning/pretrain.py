@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from lesiondash.learning.lars import LARS
 from lesiondash.learning.losses import dcl, nt_xent, vae_loss
 from lesiondash.learning.models import VAE, SimCLR
 from lesiondash.learning.monitor import Monitor
-from lesiondash.learning.network import EMBEDDING_DIM, bfloat16_is_fast, graphed
+from lesiondash.learning.network import EMBEDDING_DIM, bfloat16_is_fast, graphed, warn_if_uncompiled
 from lesiondash.learning.runs import Run
 from lesiondash.learning.settings import TRUST, PretrainSettings
 from lesiondash.learning.statistics import plain_network, resident, sent, settle_statistics
@@ -47,20 +48,15 @@ def pretrain(
     checkpoint does not fit, `TrainingStopped` where somebody asked for it. Source: Chen et al. 2020 (SimCLR), Kingma &
     Welling 2014 (VAE), Qi et al. 2023 (network, LARS and schedule).
     """
-    if data.hu.shape[1] != settings.architecture.slices or (data.responses is None) != (
-        settings.architecture.frangi == "none"
-    ):
-        raise TrainingError("The crops were cut for another network; cut them with its architecture.")
     world = World.join(device)
-    if settings.batch % world.size or settings.background % world.size:
-        raise TrainingError(f"{world.size} processes cannot share {settings.batch} lesions; take a multiple of them.")
+    _check(data, settings, world)
     model = MODELS[settings.model](settings.architecture, settings.seed)
     model = model.to(world.device).to(memory_format=torch.channels_last).train()
     optimizer = make_optimizer(model, settings)
-    monitor = Monitor(settings, data, run, world, progress)
+    views = Views(data, settings, world)
+    monitor = Monitor(settings, data, run, world, progress, chance=views.chance, views_a_step=views.count)
     start = monitor.restore(model, optimizer)
     shared = graphed(world.share(model), world.device, processes=world.size)
-    views = Views(data, settings, world)
     fast = bfloat16_is_fast(world.device)
 
     for step in range(start, settings.steps):
@@ -71,7 +67,10 @@ def pretrain(
         loss = _loss(shared, batch, views, settings, world, fast)
         torch.autograd.backward(loss)
         optimizer.step()
-        monitor.after(step + 1, loss.detach(), batch.pictures, model, optimizer)
+        if step == start:
+            warn_if_uncompiled(shared)
+        told = world.mean(loss.detach())
+        monitor.after(step + 1, told, batch.pictures, batch.pairs, model, optimizer)
 
     net = plain_network(model.net, settings.architecture)
     settle_statistics(net, data.hu, data.responses, settings.architecture, settings.seed)
@@ -81,10 +80,22 @@ def pretrain(
     return encoder
 
 
+def _check(data: TrainingCrops, settings: PretrainSettings, world: World) -> None:
+    """Raise `TrainingError` where the crops, or the processes, do not go with the settings."""
+    if data.hu.shape[1] != settings.architecture.slices or (data.responses is None) != (
+        settings.architecture.frangi == "none"
+    ):
+        raise TrainingError("The crops were cut for another network; cut them with its architecture.")
+    for what, count in (("lesions", settings.batch), ("patches", settings.background)):
+        if count % world.size:
+            raise TrainingError(f"{world.size} processes cannot share {count} {what}; take a multiple of {world.size}.")
+
+
 class StepViews:
     """What one step sees: views (n, channels, 64, 64) of this process, and the patients (b,) of the joint batch.
 
-    SimCLR's are first views, second views and patches in turn; the VAE's one view of each lesion.
+    SimCLR's are first views, second views and patches in turn; the VAE's one view of each lesion. pairs: this process's
+    lesions.
     """
 
     def __init__(self, pictures: Tensor, patients: Tensor, pairs: int) -> None:
@@ -98,17 +109,39 @@ class Views:
         self._settings, self._world = settings, world
         self._lesions = resident(data.hu, data.responses, world.device)
         self._background = resident(data.background, data.background_responses, world.device)
-        self._patients = torch.from_numpy(data.patients).to(world.device)
+        self._patients = data.patients
         patches = 0 if data.background is None else len(data.background)
         self._batches = Batches(
-            data.lesions, settings.batch, settings.seed, background=settings.background, patches=patches
+            data.lesions,
+            settings.batch,
+            settings.seed,
+            background=settings.background,
+            patches=patches,
+            processes=world.size,
         )
-        self.generator = torch.Generator(world.device)
+        self._generator = torch.Generator(world.device)
+        # Each process draws noise for its own views; alone, from the generator that drew the rest.
+        self.noise = self._generator if world.size == 1 else torch.Generator(world.device)
+
+    @property
+    def chance(self) -> float:
+        """The loss of vectors that tell nothing apart: ln of how many there are to choose from; NaN for the VAE."""
+        if self._settings.model == "vae":
+            return math.nan
+        candidates = self._batches.candidates(self._patients) + (self._settings.loss == "nt_xent")
+        return float(np.log(np.maximum(candidates, 1.0)).mean())
+
+    @property
+    def count(self) -> int:
+        """How many views a step has, of all processes."""
+        return (2 if self._settings.model == "simclr" else 1) * self._batches.size + self._batches.background
 
     def at(self, step: int) -> StepViews:
         """Return the views of a step, counted from 0."""
         batch, world = self._batches.at(step), self._world
-        self.generator.manual_seed(step_seed(self._settings.seed, step))
+        self._generator.manual_seed(step_seed(self._settings.seed, step))
+        if world.size > 1:
+            self.noise.manual_seed(step_seed(self._settings.seed, step, 1 + world.rank))
         part, extra = world.rows(len(batch.first)), world.rows(len(batch.background))
         simclr = self._settings.model == "simclr"
         sides = [batch.first, batch.second] if simclr else [batch.first]
@@ -128,22 +161,26 @@ class Views:
             torch.cat(crops),
             self._settings.architecture.windows,
             self._settings.augment,
-            self.generator,
+            self._generator,
             responses=None if responses is None else torch.cat(responses),
             replace=self._settings.architecture.frangi == "replace",
             joint=(total, sent(np.concatenate(place), world.device)),
+            noise=self.noise,
         )
-        patients = self._patients[sent(batch.first, world.device)]
+        patients = sent(self._patients[batch.first], world.device)
         return StepViews(views.contiguous(memory_format=torch.channels_last), patients, part.stop - part.start)
 
 
 def _loss(
     model: nn.Module, batch: StepViews, views: Views, settings: PretrainSettings, world: World, fast: bool
 ) -> Tensor:
-    """Return the loss of the joint batch, the same in every process; in bfloat16 runs the network, not the loss."""
+    """Return SimCLR's loss of the joint batch, the same in every process, or the VAE's of this process's lesions.
+
+    In bfloat16 runs the network, not the loss.
+    """
     half = torch.autocast(world.device.type, dtype=torch.bfloat16, enabled=fast)
     if settings.model == "vae":
-        noise = torch.randn(len(batch.pictures), EMBEDDING_DIM, generator=views.generator, device=world.device)
+        noise = torch.randn(len(batch.pictures), EMBEDDING_DIM, generator=views.noise, device=world.device)
         with half:
             pictures, mean, log_variance = model(batch.pictures, noise)
         return vae_loss(pictures, batch.pictures, mean, log_variance, settings.beta)
@@ -176,9 +213,9 @@ def make_optimizer(model: nn.Module, settings: PretrainSettings) -> Optimizer:
     )
 
 
-def step_seed(seed: int, step: int) -> int:
-    """Return the seed of a step's views."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def step_seed(seed: int, step: int, *stream: int) -> int:
+    """Return the seed of a step's views; stream: numbers above 0, of what else is drawn."""
+    return int(np.random.SeedSequence([seed, step, *stream]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _story(settings: PretrainSettings, data: TrainingCrops) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ RATE_BATCH = 64
 TRUST = 1e-3
 MOMENTUM = 0.9
 ENOUGH_MOVEMENT = 0.5
+SEEDS = 2**63
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class PretrainSettings:
         for name, kind in (("model", Model), ("loss", Loss), ("optimiser", Optimiser), ("scaling", Scaling)):
             if getattr(self, name) not in get_args(kind):
                 raise TrainingError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(get_args(kind))}.")
+        check_seed(self.seed)
+        if self.model == "vae" and self.architecture.head != "linear":
+            raise TrainingError(f"The VAE's vector is its linear head's; head {self.architecture.head!r} cannot be it.")
+        if self.model == "vae" and self.background:
+            raise TrainingError("background is SimCLR's, as further negatives; the VAE has none: leave it at 0.")
         if self.steps < 1 or self.batch < 2 or self.background < 0:
             raise TrainingError(
                 f"{self.steps} steps of {self.batch} lesions make no training; take 1 or more, of 2 lesions or more."
@@ -96,7 +102,10 @@ class PretrainSettings:
     @property
     def movement(self) -> float:
         """How far LARS can move a weight tensor, in its norm: Σ rate · η / (1 − m), were all steps in one direction."""
-        return sum(self.rate_at(step) for step in range(self.steps)) * TRUST / (1.0 - self.momentum)
+        warm = max(1, round(self.warmup * self.steps))
+        falling = self.steps - warm
+        rates = (warm + 1) / 2 + ((falling + 1) / 2 if falling else 0.0)  # Σ of `rate_at`: a ramp, and half a cosine
+        return self.peak_rate * rates * TRUST / (1.0 - self.momentum)
 
     @property
     def warning(self) -> str:
@@ -108,14 +117,6 @@ class PretrainSettings:
             f"can change a layer by {self.movement:.2g} of its norm at most. "
             f"Train longer, or raise the rate to about {self.learning_rate / self.movement:.2g}."
         )
-
-    @property
-    def chance(self) -> float:
-        """The loss of vectors that tell nothing apart: ln of how many there are to choose from; NaN for the VAE."""
-        if self.model == "vae":
-            return math.nan
-        others = 2 * self.batch - 2 + self.background
-        return math.log(others + (self.loss == "nt_xent"))
 
     @property
     def title(self) -> str:
@@ -143,6 +144,12 @@ class PretrainSettings:
             return cls(**known)
         except (TypeError, KeyError, AttributeError) as error:
             raise TrainingError(f"The settings of the training cannot be read ({error}).") from error
+
+
+def check_seed(seed: int) -> None:
+    """Raise `TrainingError` for a seed that no generator takes."""
+    if not 0 <= seed < SEEDS:
+        raise TrainingError(f"seed is {seed!r}; give a whole number from 0 to below 2⁶³.")
 
 
 def settings_of(model: Model, **values: Any) -> PretrainSettings:

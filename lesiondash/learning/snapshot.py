@@ -49,14 +49,14 @@ def save_snapshot(path: Path, model: nn.Module, optimizer: Optimizer, **story: o
         ) from error
 
 
-def load_snapshot(path: Path, model: nn.Module, optimizer: Optimizer, **expected: str) -> int:
-    """Put a training back where `save_snapshot` kept it; returns the number of steps done, 0 where there is no file.
+def read_snapshot(path: Path, **expected: str) -> tuple[int, dict[str, Tensor]]:
+    """Read what `save_snapshot` kept: the number of steps done, and the state on the CPU; 0 and nothing without a file.
 
     expected: header values that must be the same, such as the data's fingerprint. Raises `TrainingError`, naming both
-    values, where one is not, or the file is damaged or of another network.
+    values, where one is not, or the file is damaged.
     """
     if not path.is_file():
-        return 0
+        return 0, {}
     try:
         with safe_open(str(path), framework="pt") as file:
             story = json.loads((file.metadata() or {})[HEADER_KEY])
@@ -70,23 +70,23 @@ def load_snapshot(path: Path, model: nn.Module, optimizer: Optimizer, **expected
                 f"{path.name} was trained with another {name}, {story.get(name)!r}, not {value!r}; "
                 "go back to that one or start another run."
             )
-    _restore(path, model, optimizer, tensors)
-    return step
+    return step, tensors
 
 
-def _restore(path: Path, model: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    weights = {name.removeprefix(WEIGHT): each for name, each in tensors.items() if name.startswith(WEIGHT)}
+def put_back(name: str, tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer) -> None:
+    """Put a training back where a state was read; raises `TrainingError` where that, of file `name`, does not fit."""
+    weights = {key.removeprefix(WEIGHT): each for key, each in tensors.items() if key.startswith(WEIGHT)}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise TrainingError(f"{path.name} is of another network; start another run.") from error
+        raise TrainingError(f"{name} is of another network; start another run.") from error
     weights_here = _weights(optimizer)
     # AdamW counts its steps in a tensor that stays on the CPU, unless one kernel does the whole step.
     fused = optimizer.param_groups[0].get("fused")
     count_on = weights_here[0].device if fused else torch.device("cpu")
     for number, weight in enumerate(weights_here):
         prefix = f"{MOMENT}{number}."
-        state = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+        state = {key.removeprefix(prefix): each for key, each in tensors.items() if key.startswith(prefix)}
         optimizer.state[weight] = {
             key: _like(each, weight) if each.ndim else each.to(count_on) for key, each in state.items()
         }

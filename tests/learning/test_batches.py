@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lesiondash.errors import TrainingError
 from lesiondash.learning.batches import Batches
 
 
@@ -48,3 +49,27 @@ def test_patches_are_drawn_out_of_those_there_are(wanted: int, patches: int, fou
 
 def test_a_batch_is_no_larger_than_the_collection() -> None:
     assert len(Batches(np.arange(5), 64, seed=0).at(3).first) == 5
+
+
+def test_what_there_is_too_little_of_is_shared_alike() -> None:
+    batches = Batches(np.arange(13), 64, seed=0, background=64, patches=11, processes=4)
+    assert (batches.size, batches.background) == (12, 8)
+    batch = batches.at(0)
+    assert (len(batch.first), len(batch.background)) == (12, 8)
+
+
+@pytest.mark.parametrize(("lesions", "patches", "words"), [(3, 9, "share 3 lesions"), (9, 3, "share 3 patches")])
+def test_fewer_than_one_for_each_process_are_refused(lesions: int, patches: int, words: str) -> None:
+    with pytest.raises(TrainingError, match=words):
+        Batches(np.arange(lesions), 64, seed=0, background=64, patches=patches, processes=4)
+
+
+def test_candidates_are_of_other_patients_and_of_what_is_drawn() -> None:
+    alone = Batches(np.arange(10), 64, seed=0, background=64, patches=7)
+    np.testing.assert_array_equal(alone.candidates(np.arange(10)), np.full(10, 2 * 9 + 7))
+    patients = np.array([0, 0, 0, 1])  # all in each batch: both views of the one, or of the three
+    np.testing.assert_array_equal(Batches(np.arange(4), 4, seed=0).candidates(patients), [2, 2, 2, 6])
+    whose, some = np.arange(12) // 3, Batches(np.arange(12), 5, seed=0)
+    drawn = [whose[some.at(step).first] for step in range(3000)]
+    found = np.mean([2 * (batch[:, None] != batch[None, :]).sum(axis=1).mean() for batch in drawn])
+    np.testing.assert_allclose(some.candidates(whose), np.full(12, found), rtol=0.02)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.architecture import Architecture
 from lesiondash.learning.dataset import (
     TrainingCrops,
+    _overlap,
+    _patches,
     labelled_crops,
     responses_of,
     steps_of_epochs,
@@ -20,6 +23,7 @@ from lesiondash.learning.dataset import (
     training_lesions,
 )
 from lesiondash.learning.settings import PretrainSettings
+from lesiondash.records import Box, Lesion
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +121,43 @@ NUMBERS = np.arange(4)
 def test_arrays_that_do_not_go_together_are_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(TrainingError, match=words):
         TrainingCrops(**{"hu": CROPS, "patients": NUMBERS, "lesions": NUMBERS, **values})
+
+
+def lesion_at(x: float, y: float, side: float, *, slice_index: int = 10, series: str = "s") -> Lesion:
+    """A lesion in pixels of 1 mm, on slices 5 mm apart."""
+    box = Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+    name = f"{series}-{x}-{y}-{slice_index}"
+    return Lesion(
+        name, "p", "st", series, slice_index, box, "liver", "train", (side, side), (5.0, 1.0, 1.0), (0, 0, 0), (0, 20),
+        Path(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("other", "slices", "met"),
+    [
+        (lesion_at(300, 200, 100), 1, True),  # a large one on the same slice
+        (lesion_at(300, 200, 30, slice_index=12), 1, True),  # 10 mm away, 15 mm of reach
+        (lesion_at(300, 200, 30, slice_index=14), 1, False),
+        (lesion_at(300, 200, 30, slice_index=14), 3, True),  # on the patch's own outer slice
+        (lesion_at(300, 200, 100, series="another"), 1, False),
+    ],
+)
+def test_patches_keep_off_every_lesion_of_their_series(other: Lesion, slices: int, met: bool) -> None:
+    body = np.full((400, 600), -1000, np.int16)
+    body[180:220, 180:320] = 40  # a strip in which every patch is near the one lesion or the other
+    first = lesion_at(200, 200, 20)
+    collection: Any = SimpleNamespace(lesions=(first, other), slice_hu=lambda series, index: body)
+    patches = _patches(collection, [first], slices)
+    half = 50 * 1.5 / 2
+    gaps = [abs(patch.box.center[0] - 200) - half - 10 for patch in patches]
+    assert len(patches) == (not met)
+    assert all(gap >= 0 for gap in gaps)
+
+
+def test_a_patch_is_parted_along_one_axis() -> None:
+    half = np.array([37.5, 37.5])
+    box = Box(0, 0, 100, 100)
+    assert _overlap(101, 50, half, box)  # 51 mm from its centre
+    assert not _overlap(138, 50, half, box)
+    assert not _overlap(50, 138, half, box)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from test_runs import SCRIPT
+from safetensors import safe_open
+from test_runs import SCRIPT, cut_at
 from torch import nn
+from toy_training import toy_settings
 
+from lesiondash.learning import monitor
+from lesiondash.learning.checkpoint import HEADER_KEY
 from lesiondash.learning.distributed import World
 from lesiondash.learning.runs import Run
+from lesiondash.learning.settings import PretrainSettings
+from lesiondash.records import DEFAULT_AUGMENTATION
 
 
 def train(folder: Path, model: str, processes: int) -> list[float]:
@@ -86,3 +96,92 @@ def test_joint_batch_norm_is_torchs_on_all_rows(tmp_path: Path) -> None:
         command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+APART = """
+import json, os, sys
+from pathlib import Path
+folder, tests, model, steps = Path(sys.argv[1]), *sys.argv[2:]
+sys.path.insert(0, tests)
+import torch
+from test_distributed import noisy_settings
+from toy_training import toy_data
+import lesiondash.learning.pretrain as training
+from lesiondash.errors import TrainingError
+from lesiondash.learning import monitor
+from lesiondash.learning.distributed import World
+from lesiondash.learning.runs import Run
+torch.set_num_threads(1)
+monitor.REPORT_S = 0.0
+settings, rank, told, own = noisy_settings(model, int(steps)), os.environ["RANK"], [], training._loss
+run = Run(folder / rank)  # as machines that share no folder have it
+if rank == "0":
+    run.begin(settings, {})
+def listen(*arguments):
+    loss = own(*arguments)
+    told.append(loss.item())
+    return loss
+training._loss = listen
+try:
+    end = training.pretrain(toy_data(), settings, run=run).fingerprint
+except TrainingError as error:
+    end = str(error)
+    World.join().leave()  # gloo's threads end before the process does
+(folder / f"{rank}.json").write_text(json.dumps({"losses": told, "end": end}))
+"""
+
+
+def noisy_settings(model: str, steps: int) -> PretrainSettings:
+    return replace(toy_settings(model, steps), augment=DEFAULT_AUGMENTATION)
+
+
+def train_apart(folder: Path, model: str, steps: int) -> list[dict[str, Any]]:
+    """Train in two processes that share no folder; return the losses that each computed, and how it ended."""
+    script = folder / "apart.py"
+    script.write_text(APART)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(
+        [*command, str(folder), str(Path(__file__).parent), model, str(steps)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.parametrize("model", ["simclr", "vae"])
+def test_the_loss_told_is_of_the_joint_batch(model: str, tmp_path: Path) -> None:
+    parts = train_apart(tmp_path, model, 3)
+    losses = [part["losses"] for part in parts]
+    assert [row["loss"] for row in Run(tmp_path / "0").metrics()] == pytest.approx(np.mean(losses, axis=0), rel=1e-6)
+    assert (losses[0] == losses[1]) == (model == "simclr")  # the VAE's processes see lesions and noise of their own
+    assert parts[0]["end"] == parts[1]["end"]  # but train the same weights
+
+
+@pytest.mark.parametrize("model", ["simclr", "vae"])
+def test_a_machine_without_the_runs_folder_resumes_with_the_first(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "CHECKPOINT_S", 0.0)
+    settings, run = noisy_settings(model, 5), Run(tmp_path / "0")
+    run.begin(settings, {})
+    cut_at(run, 3, settings)  # what the third step told is kept; it ended before that was
+    kept = load_step(run)
+    parts = train_apart(tmp_path, model, 5)
+    assert [len(part["losses"]) for part in parts] == [5 - kept] * 2
+    assert parts[0]["end"] == parts[1]["end"]
+    assert not (tmp_path / "1").exists()
+
+
+def test_what_the_first_process_cannot_read_is_said_by_all(tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "checkpoint.safetensors").write_bytes(b"no tensors")
+    parts = train_apart(tmp_path, "simclr", 3)
+    assert all("is damaged" in part["end"] for part in parts)
+
+
+def load_step(run: Run) -> int:
+    with safe_open(str(run.checkpoint), framework="pt") as file:
+        return int(json.loads(file.metadata()[HEADER_KEY])["step"])

@@ -98,7 +98,7 @@ def test_the_schedule_is_half_a_cosine() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"objective": "nca"}, {"mining": "easy"}, {"head": "x"}, {"steps": 0}, {"lesions": 1}]
+    "values", [{"objective": "nca"}, {"mining": "easy"}, {"head": "x"}, {"steps": 0}, {"lesions": 1}, {"seed": -1}]
 )
 def test_settings_that_tune_nothing_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(TrainingError):

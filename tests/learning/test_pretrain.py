@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from lesiondash.learning.dataset import TrainingCrops
 from lesiondash.learning.distributed import World
 from lesiondash.learning.encoder import Encoder
 from lesiondash.learning.models import VAE, SimCLR
-from lesiondash.learning.pretrain import Views, pretrain
+from lesiondash.learning.network import bfloat16_is_fast, warn_if_uncompiled
+from lesiondash.learning.pretrain import CONTRASTIVE, MODELS, Views, pretrain
 from lesiondash.learning.settings import PretrainSettings, settings_of
+from lesiondash.records import NO_AUGMENTATION
 
 SETTINGS = PretrainSettings(steps=6, batch=12, seed=3, scaling="none")
 SOURCE = (("collection", "toy"), ("split", "train"))
@@ -173,7 +176,48 @@ def test_patches_without_lesions_are_further_negatives() -> None:
     settings = replace(SETTINGS, steps=1, loss="nt_xent", temperature=1e6, background=6)
     train(settings, background=patches, groups=np.arange(24), progress=lambda *told: losses.append(told[2]))
     # At an endless temperature every candidate is alike: the loss is ln of how many there are, chance itself.
-    assert losses[0] == pytest.approx(settings.chance, abs=1e-4)
+    assert losses[0] == pytest.approx(math.log(2 * 12 - 2 + 6 + 1), abs=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["dcl", "nt_xent"])
+@pytest.mark.parametrize("groups", [np.arange(10), np.arange(10) // 2])
+def test_chance_is_the_loss_of_one_point_however_few_lesions_there_are(loss: Any, groups: np.ndarray) -> None:
+    patches = np.random.default_rng(5).normal(0, 300, (10, 96, 96)).astype(np.int16)
+    settings = replace(SETTINGS, loss=loss, batch=64, background=64)
+    data = TrainingCrops.of_arrays(toy_crops(10), groups, background=patches)
+    views = Views(data, settings, World(1, 0, torch.device("cpu")))
+    batch = views.at(0)
+    one = torch.ones(10, 8)
+    collapsed = CONTRASTIVE[settings.loss](one, one, 0.1, groups=batch.patients, negatives=one)
+    assert views.chance == pytest.approx(float(collapsed), abs=1e-4)
+    assert views.count == len(batch.pictures) == 30
+    vae = Views(data, settings_of("vae", batch=64), World(1, 0, torch.device("cpu")))
+    assert math.isnan(vae.chance)
+    assert vae.count == len(vae.at(0).pictures) == 10
+
+
+def test_each_process_has_as_many_views_and_noise_of_its_own() -> None:
+    patches = np.zeros((11, 96, 96), np.int16)
+    data = TrainingCrops.of_arrays(np.zeros((13, 96, 96), np.int16), np.arange(13), background=patches)
+    settings = replace(SETTINGS, batch=16, background=16, augment=replace(NO_AUGMENTATION, noise_hu=50.0))
+    parts = [Views(data, settings, World(4, rank, torch.device("cpu"))).at(0) for rank in range(4)]
+    assert {(len(part.pictures), part.pairs) for part in parts} == {(2 * 3 + 2, 3)}
+    noise = np.array([part.pictures[:, 0].numpy().ravel() for part in parts])
+    noise -= noise.mean(axis=1, keepdims=True)
+    assert np.abs(np.corrcoef(noise) - np.eye(4)).max() < 0.05
+    with pytest.raises(TrainingError, match="14 processes cannot share 13 lesions"):
+        Views(data, settings, World(14, 0, torch.device("cpu")))
+
+
+@pytest.mark.parametrize("model", ["simclr", "vae"])
+def test_building_a_model_leaves_every_generator_as_it_was(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)  # what torch.manual_seed does to every GPU
+    before = torch.get_rng_state()
+    first, second = (MODELS[model](Architecture(head="linear"), 3).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert seeded == []
 
 
 def test_the_same_views_are_drawn_whatever_was_drawn_before() -> None:
@@ -199,3 +243,34 @@ def test_a_model_is_one_graph_for_a_compiler(model: Any) -> None:
     plain = built(*inputs)
     built.compile(backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(built(*inputs), plain, rtol=1e-4, atol=1e-4)
+
+
+def test_a_gpu_before_ampere_multiplies_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    # There is no such card here: only its description is put in the place of one.
+    monkeypatch.setattr(torch.version, "hip", None)
+    for major, fast in ((7, False), (8, True), (9, True)):
+        monkeypatch.setattr(
+            torch.cuda, "get_device_properties", lambda device, major=major: SimpleNamespace(major=major)
+        )
+        assert bfloat16_is_fast(torch.device("cuda", 1)) is fast
+
+
+def test_a_model_that_the_compiler_gives_up_on_is_said(recwarn: pytest.WarningsRecorder) -> None:
+    plain = torch.nn.Linear(2, 2)
+    warn_if_uncompiled(plain)  # not meant to be compiled
+
+    def give_up(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("no compiler")
+
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    with torch._dynamo.config.patch(suppress_errors=True):
+        plain.compile(backend="aot_eager")
+        plain(torch.zeros(1, 2))
+        warn_if_uncompiled(plain)
+        assert not recwarn
+        other = torch.nn.Sequential(torch.nn.Linear(2, 2))
+        other.compile(backend=give_up)
+        assert other(torch.zeros(1, 2)).shape == (1, 2)
+    with pytest.warns(RuntimeWarning, match="without CUDA graphs"):
+        warn_if_uncompiled(other)

@@ -45,10 +45,11 @@ def test_a_schedule_that_cannot_move_the_weights_is_said_with_its_numbers() -> N
     assert replace(settings, learning_rate=advised * 1.01).warning == ""
 
 
-def test_chance_counts_the_candidates() -> None:
-    assert PretrainSettings(loss="nt_xent", batch=8).chance == pytest.approx(math.log(15))
-    assert PretrainSettings(loss="dcl", batch=8, background=4).chance == pytest.approx(math.log(18))
-    assert math.isnan(settings_of("vae").chance)
+@pytest.mark.parametrize("steps", [1, 2, 7, 10, 500])
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 1.0])
+def test_the_movement_is_of_every_steps_rate(steps: int, warmup: float) -> None:
+    settings = PretrainSettings(steps=steps, warmup=warmup, momentum=0.5)
+    assert settings.movement == pytest.approx(sum(map(settings.rate_at, range(steps))) * 1e-3 / 0.5)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,10 @@ def test_chance_counts_the_candidates() -> None:
         ({"neighbours": -1}, "neighbours"),
         ({"momentum": 1.0}, "momentum"),
         ({"warmup": 2.0}, "warmup"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**63}, "seed"),
+        ({"model": "vae", "background": 4}, "background"),
+        ({"model": "vae", "architecture": Architecture(head="sigmoid")}, "sigmoid"),
     ],
 )
 def test_values_that_make_no_training_are_refused(values: dict[str, Any], words: str) -> None:

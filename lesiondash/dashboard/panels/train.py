@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import threading
 from pathlib import Path
@@ -167,12 +166,11 @@ class TrainPanel:
 def _describe(run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Say a run in the values that the page shows."""
     settings, last = run.settings, rows[-1] if rows else {}
-    chance = settings.chance
     return {
         **{name: last.get(name) for name in ("views_per_s", "remaining_s", "memory_mb")},
         **run.status,
         "name": run.name,
         "steps": settings.steps,
-        "chance": None if math.isnan(chance) else chance,
+        "chance": last.get("chance"),
         "warning": settings.warning,
     }
