@@ -119,8 +119,8 @@ class Store:
             encoder = Encoder.load(self._encoder_path)
             if encoder.fingerprint != self.gallery.encoder_fingerprint:
                 raise CollectionError(
-                    "The search index was made by another encoder than the one on disk; "
-                    "run `lesiondash prepare` to bring them together."
+                    "The search index was made by another encoder than the one on disk. Reload the page if it was "
+                    "just exchanged; else run `lesiondash prepare` to bring them together."
                 )
             encoder.embed(np.zeros((1, 64, 64), np.float32))  # the first pass sets up threads and buffers
             self._encoder = encoder

@@ -49,11 +49,9 @@ class Monitor:
         *,
         chance: float,
         views_a_step: int,
-        checkpoint_s: float | None = None,
     ) -> None:
         self._settings, self._data, self._world, self._progress = settings, data, world, progress
         self._run, self._writes = run, run is not None and world.rank == 0
-        self._checkpoint_s = CHECKPOINT_S if checkpoint_s is None else checkpoint_s
         now = time.monotonic()
         self._reported, self._next_meters, self._kept = now, now, now
         self._reported_step = self._step = 0
@@ -98,7 +96,7 @@ class Monitor:
         now = time.monotonic()
         if self._writes and (last or now - self._reported >= REPORT_S):
             self._report(value, now, views, lesions, model, last)
-        if self._writes and now - self._kept >= self._checkpoint_s:
+        if self._writes and now - self._kept >= CHECKPOINT_S:
             self._keep(model, optimizer)
         self._heed(model, optimizer)
 
