@@ -138,4 +138,4 @@ def test_what_cannot_be_used_leaves_the_search_as_it_was(run: Run, small: Path, 
     assert opened(small) == searched.fingerprint
     header = read_header(gallery_dir(small))
     assert header is not None
-    assert header["encoder_fingerprint"] == searched.fingerprint
+    assert header.encoder == searched.fingerprint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +39,7 @@ class AnnotationsPanel:
     def __init__(self, state: State, store: Store) -> None:
         self.state, self.store = state, store
         self._uid = ""
+        self._bringing_over = threading.Lock()
         self.widget = Annotations(self.act, labels=list(LESION_TYPES), added=self._added())
         state.observe(self._follow_focus, "focus")
         state.observe(self._follow_annotations, "annotations")
@@ -196,12 +198,17 @@ class AnnotationsPanel:
 
     @tells_errors
     def bring_over(self) -> None:
-        """Embed added lesions of an earlier encoder by the one that searches now, and say so."""
+        """Embed added lesions of an earlier encoder by the one that searches now, and say so.
+
+        Who asks while they are being embedded returns when they are found again.
+        """
         for problem in self.store.added.problems:
             self.state.say(problem, "error")
-        count = self.store.added.embed_anew(self.store.encoder)
+        with self._bringing_over:
+            count = self.store.added.embed_anew(self.store.encoder)
+            if count:
+                self.store.join_added()
         if count:
-            self.store.join_added()
             self._collection_changed()
             plural = "lesions that were added are" if count > 1 else "lesion that was added is"
             self.state.say(f"{count} {plural} embedded anew by this encoder.")

@@ -24,7 +24,7 @@ import sys
 import numpy as np
 import lesiondash
 sys.path.insert(0, sys.argv[1])
-from test_compiled import answers
+from test_compiled_search import answers
 from lesiondash.retrieval.compiled import kernels
 assert kernels() is None
 assert lesiondash.__file__ == sys.argv[2]
