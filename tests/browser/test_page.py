@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,20 @@ def wait_for_slice(page: Any) -> None:
 
 def tile_ids(page: Any) -> list[str]:
     return page.locator("button.ld-tile").evaluate_all("nodes => nodes.map(node => node.dataset.lesion)")
+
+
+def draw_lasso(page: Any) -> None:
+    """Draw a lasso round the middle of the map."""
+    plot = page.locator(".ld-map .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    bounds = plot.bounding_box()
+    corners = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.25)]
+    points = [(bounds["x"] + x * bounds["width"], bounds["y"] + y * bounds["height"]) for x, y in corners]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=8)
+    page.mouse.up()
 
 
 def open_case(page: Any) -> None:
@@ -168,12 +183,14 @@ def test_tuner_compares_and_explains_by_keyboard(opened: Any) -> None:
     dark = "Dark" in tune.locator(".ld-why [role=status]").inner_text()
     assert dark or factors[3] == pytest.approx(factors[0] * factors[1] * factors[2], rel=0.02)
     for rho in ("1", "0.68"):
+        before = int(tune.get_attribute("data-seq"))
         tune.get_by_role("img", name="response").first.press(" ")
         page.wait_for_function(f"document.querySelector('.ld-tune input[data-name=rho]').value === '{rho}'")
-    before = int(tune.get_attribute("data-seq"))
+        page.wait_for_function(f"Number(document.querySelector('.ld-tune').dataset.seq) > {before}")
     tune.locator(".ld-strip button").nth(2).press("Enter")
-    page.wait_for_function(f"Number(document.querySelector('.ld-tune').dataset.seq) > {before}")
-    assert tune.locator(".ld-strip button").nth(2).get_attribute("aria-pressed") == "true"
+    page.wait_for_function(
+        "document.querySelectorAll('.ld-tune .ld-strip button')[2].getAttribute('aria-pressed') === 'true'"
+    )
     assert "alone" in tune.locator("figcaption").nth(1).inner_text()
     tune.get_by_label("area").select_option("slice")
     page.wait_for_function("document.querySelector('.ld-tune canvas').width > 64")
@@ -299,17 +316,13 @@ def test_lasso_on_the_map_selects(opened: Any) -> None:
     open_case(page)
     nine = tile_ids(page)
     page.wait_for_function("document.querySelector('.ld-map').textContent.includes('its nine')")
-    plot = page.locator(".ld-map .nsewdrag").first
-    plot.scroll_into_view_if_needed()
-    bounds = plot.bounding_box()
-    corners = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.25)]
-    points = [(bounds["x"] + x * bounds["width"], bounds["y"] + y * bounds["height"]) for x, y in corners]
-    page.mouse.move(*points[0])
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*point, steps=8)
-    page.mouse.up()
-    page.wait_for_selector(".ld-results >> text=selected on the map")
+    said = page.locator(".ld-results >> text=selected on the map")
+    for _ in range(3):  # the map of a busy browser may be drawn anew under the hand, which then draws its lasso again
+        draw_lasso(page)
+        with suppress(Exception):
+            said.wait_for(timeout=10_000)
+            break
+    assert said.is_visible()
     assert len(tile_ids(page)) > 9
     page.wait_for_function("document.querySelector('.ld-vote').hidden")
     page.get_by_role("button", name="Back to the nine").click()

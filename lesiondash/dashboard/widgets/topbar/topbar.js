@@ -17,6 +17,7 @@ const KEYS = [
   ["Tab, Enter", "tiles and every other control"],
 ];
 const THEMES = ["auto", "light", "dark"];
+const EMPTY_MS = 1500;
 
 function readTheme() {
   try { return localStorage.getItem("lesiondash-theme") ?? "auto"; } catch { return "auto"; }
@@ -114,19 +115,22 @@ function render({ model, el }) {
   // Two frames: the page has been painted before the kernel starts on what is heavy.
   requestAnimationFrame(() => requestAnimationFrame(() => model.send({ type: "ready" })));
   // Plotly draws the map before it stands in the page, at a width of its own; a resize makes it as wide as its panel.
-  // Its buttons come last: without a legend by then it was drawn before it had its lesions, and is asked for anew.
-  let asked = -Infinity;
+  // A map with buttons and, a while later, no legend was drawn before it had its lesions, and is asked for anew. Not at
+  // once: the legend of a busy browser's first map may still come, and a second map would take its place under a hand.
+  let wait = 0;
+  const askAnew = () => { wait = 0; model.send({ type: "map_empty" }); };
   const drawn = new MutationObserver(() => {
-    if (!document.querySelector(".ld-map .modebar-btn")) return;
-    if (!document.querySelector(".ld-map .legend")) {
-      if (performance.now() - asked > 3000) { asked = performance.now(); model.send({ type: "map_empty" }); }
-      return;
-    }
-    drawn.disconnect();
-    requestAnimationFrame(() => window.dispatchEvent(new Event("resize")));
+    if (document.querySelector(".ld-map .legend")) {
+      clearTimeout(wait);
+      drawn.disconnect();
+      requestAnimationFrame(() => window.dispatchEvent(new Event("resize")));
+    } else if (!wait && document.querySelector(".ld-map .modebar-btn")) wait = setTimeout(askAnew, EMPTY_MS);
   });
   drawn.observe(document.body, { childList: true, subtree: true });
-  return () => { document.removeEventListener("keydown", onKey); drawn.disconnect(); shared.end(); };
+  return () => {
+    document.removeEventListener("keydown", onKey);
+    clearTimeout(wait); drawn.disconnect(); shared.end();
+  };
 }
 
 export default { render };
