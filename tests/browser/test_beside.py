@@ -20,6 +20,14 @@ def slice_of(page: Any, stage: str) -> int:
     return int(page.locator(stage).locator(".ld-tl").inner_text().split()[1])
 
 
+def wait_for_slices(page: Any, first: int, second: int) -> None:
+    """Wait until the two pictures show these slices: each is drawn with its next frame."""
+    for place, number in enumerate((first, second)):
+        page.wait_for_function(
+            f"document.querySelectorAll('.ld-tl')[{place}].textContent.startsWith('slice {number} ')"
+        )
+
+
 def wait_for_second(page: Any) -> None:
     page.wait_for_function("document.querySelectorAll('.ld-stage')[1].dataset.drawn")
 
@@ -67,12 +75,12 @@ def test_two_series_scroll_together_by_mm(compared: Any) -> None:
     assert slice_of(page, SECOND) == 2
     page.locator(SECOND).locator("canvas").hover()
     page.mouse.wheel(0, 100)  # one slice of 1 mm: none of the 4 mm slices is nearer yet
-    page.wait_for_function("document.querySelectorAll('.ld-tl')[1].textContent.startsWith('slice 3')")
     first = slice_of(page, FIRST)
+    wait_for_slices(page, first, 3)
     page.locator(FIRST).locator("canvas").press("ArrowUp")
-    page.wait_for_function(f"document.querySelector('.ld-tl').textContent.startsWith('slice {first - 1} ')")
-    assert slice_of(page, SECOND) == 1, "the nearest slice in mm, and there are but three"
+    wait_for_slices(page, first - 1, 1)  # the nearest slice in mm, and there are but three
     page.locator(FIRST).locator("canvas").press("ArrowDown")
+    wait_for_slices(page, first, 2)
     assert z_mm(page, SECOND) - z_mm(page, FIRST) == pytest.approx(apart, abs=0.51)
     assert compared.errors == []
 
