@@ -134,7 +134,8 @@ def _tables(found: Evaluation) -> list[dict[str, Any]]:
         tables.append(_table("What comes back among the first ten, other patients", ["asked", *kinds], came))
     probes = found.classification
     if probes:
-        sure = found.classification_intervals
+        # Chance without its intervals: the panel is narrow.
+        sure = {**found.classification_intervals, "chance": {}}
         told = [
             [name, *(str(sure[by].get(name, f"{scores[name]:.3f}")) for by, scores in probes.items())]
             for name in next(iter(probes.values()))
