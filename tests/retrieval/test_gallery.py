@@ -143,13 +143,14 @@ def test_a_folder_that_cannot_be_written_is_told(folder: Path, collection: DeepL
 
 
 PROGRAM = """
-import os, sys
+import os, shutil, sys
 from pathlib import Path
 import numpy as np
 from lesiondash.images.deeplesion import DeepLesion
-from lesiondash.retrieval import gallery as module, storage
 from lesiondash.retrieval.gallery import Gallery, _save
 from lesiondash.retrieval.index import Index
+sys.path.insert(0, sys.argv[3])
+from dying import die_after
 root, folder = DeepLesion(Path(sys.argv[1])), Path(sys.argv[2])
 first = Gallery.open(root, folder)
 
@@ -176,17 +177,7 @@ def forked(work):
 KILLED = """
 save(0)
 def killed(step):
-    left = [step]
-    def counted(real):
-        def call(*arguments, **named):
-            if left[0] == 0:
-                os._exit(9)
-            left[0] -= 1
-            return real(*arguments, **named)
-        return call
-    for name in ("fsync", "replace"):
-        setattr(os, name, counted(getattr(os, name)))
-    module.shutil.rmtree = counted(module.shutil.rmtree)
+    die_after(step, (os, "fsync"), (os, "replace"), (shutil, "rmtree"))
     save(1)
 outcomes, turns = [], []
 while 0 not in outcomes:
@@ -214,6 +205,6 @@ assert (before.crops == 0).all()
 
 @pytest.mark.parametrize("program", [KILLED, READ], ids=["killed at each step", "read while it is written"])
 def test_a_gallery_is_whole_at_any_moment(folder: Path, collection: DeepLesion, program: str) -> None:
-    arguments = [sys.executable, "-c", PROGRAM + program, str(collection.root), str(folder)]
+    arguments = [sys.executable, "-c", PROGRAM + program, str(collection.root), str(folder), str(Path(__file__).parent)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -120,19 +120,10 @@ def test_a_save_that_is_killed_leaves_the_index_before_or_the_new_one(tmp_path: 
     program = """
 import os, sys
 import numpy as np
-from lesiondash.retrieval import storage
 sys.path.insert(0, sys.argv[3])
+from dying import die_after
 from test_storage import made
-left = [int(sys.argv[2])]
-def counted(real):
-    def call(*arguments, **named):
-        if left[0] == 0:
-            os._exit(9)
-        left[0] -= 1
-        return real(*arguments, **named)
-    return call
-storage.os.fsync = counted(os.fsync)
-storage.os.replace = counted(os.replace)
+die_after(int(sys.argv[2]), (os, "fsync"), (os, "replace"))
 made(1, 40, "e2").save(sys.argv[1])
 """
     outcomes, seen, states = [], [], [made(0).lesions, made(1, 40).lesions]
