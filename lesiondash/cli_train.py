@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -197,10 +196,10 @@ def use_command(
 
 def _use(encoder: Path, root: Path, partial: bool) -> None:
     """Search with an encoder from now on: the collection's index is made anew, by one process."""
-    if os.environ.get("RANK", "0") != "0":
-        return
-    from lesiondash.train import search_with
+    from lesiondash.train import is_first_process, search_with
 
+    if not is_first_process():
+        return
     with progress_bars() as show:
         search_with(encoder, root, partial=partial, progress=show)
     typer.echo(f"The search in {root.name} uses this encoder now.")

@@ -119,7 +119,7 @@ def _evaluation(
     def embedded(chosen: Sequence[Lesion], offset: int = 0) -> npt.NDArray[np.float32]:
         return encoder.embed(collect_stacks(collection, chosen, slices, slice_offset=offset))
 
-    seen = to_learn_from(others)
+    seen = [item for item in others if item.may_teach]
     found = evaluate_vectors(
         name, embedded(lesions), lesions, others, embedded(seen) if seen else None, embedded(lesions, 1), scopes=scopes
     )
@@ -148,7 +148,7 @@ def evaluate_vectors(
 ) -> Evaluation:
     """Evaluate the vectors (n, d) of a split's labelled lesions.
 
-    others: the lesions outside of the split; seen_vectors: of those of them that `to_learn_from` returns, None where
+    others: the lesions outside of the split; seen_vectors: of those of them that may teach a type, None where
     there is none; beside: (n, d), of the same lesions a slice further. Raises `SearchError` for vectors that do not
     fit.
     """
@@ -160,7 +160,8 @@ def evaluate_vectors(
     }
     if HEADLINE in scores and scores[HEADLINE].queries:
         label_free["hubness"] = hubness(scores[HEADLINE].nearest, len(lesions))
-    told = {} if seen_vectors is None else _told(seen_vectors, to_learn_from(others), vectors, lesions)
+    seen = [item for item in others if item.may_teach]
+    told = {} if seen_vectors is None else _told(seen_vectors, seen, vectors, lesions)
     return Evaluation(
         name,
         tuple(lesions),
@@ -171,11 +172,6 @@ def evaluate_vectors(
         label_free,
         guards(vectors, lesions, scores, others),
     )
-
-
-def to_learn_from(others: Sequence[Lesion]) -> list[Lesion]:
-    """Return the lesions that a type may be learned from: labelled, and not of the test split, which is asked once."""
-    return [item for item in others if item.type != UNLABELLED and item.split != "test"]
 
 
 def _told(

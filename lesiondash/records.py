@@ -204,6 +204,11 @@ class Lesion:
     slice_range: tuple[int, int]
     image_path: Path
 
+    @property
+    def may_teach(self) -> bool:
+        """Whether its type may be learned from: it has one, and is not of the test split, which is only asked."""
+        return self.type != UNLABELLED and self.split != "test"
+
 
 DEFAULT_SIGMAS: tuple[float, ...] = tuple(round(1 + k * 0.2, 10) for k in range(41))
 """The paper's scale sweep: 1 to 9 in steps of 0.2, both ends included (41 scales)."""

@@ -237,9 +237,8 @@ def as_retrieval_table(rows: Sequence[RetrievalRow]) -> str:
 
 
 def _labelled(collection: DeepLesion) -> tuple[list[Lesion], list[Lesion]]:
-    known = [lesion for lesion in collection.lesions if lesion.type != UNLABELLED]
-    seen = [lesion for lesion in known if lesion.split != "test"]
-    held = [lesion for lesion in known if lesion.split == "test"]
+    seen = [lesion for lesion in collection.lesions if lesion.may_teach]
+    held = [lesion for lesion in collection.lesions if lesion.type != UNLABELLED and lesion.split == "test"]
     if len({lesion.type for lesion in seen}) < 2 or not held:
         raise CollectionError(f"{collection.root.name} has too few labelled lesions to fit and to score a classifier.")
     return seen, held

@@ -44,7 +44,7 @@ def train(
     from lesiondash.learning.dataset import training_crops
     from lesiondash.learning.pretrain import pretrain
 
-    first = os.environ.get("RANK", "0") == "0"
+    first = is_first_process()
     say = progress or (lambda step, done, total: None)
     with ExitStack() as stack:
         if first:
@@ -169,6 +169,11 @@ def search_with(encoder: Path, root: Path, *, partial: bool = False, progress: P
         finally:
             part.unlink(missing_ok=True)
     return made
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first of those that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def is_being_used() -> bool:

@@ -168,7 +168,7 @@ def finetuning_crops(collection: DeepLesion, architecture: Architecture) -> Labe
 
     Raises `TrainingError` where there are fewer than two.
     """
-    known = [item for item in collection.lesions if item.split != "test" and item.type != UNLABELLED]
+    known = [item for item in collection.lesions if item.may_teach]
     if len(known) < 2:
         raise TrainingError(
             f"{collection.root.name} has no lesions with a type outside of its test split to tune with."

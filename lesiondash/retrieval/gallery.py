@@ -20,7 +20,7 @@ from lesiondash.images.collection import collect_crops, collect_stacks
 from lesiondash.images.crops import CROP_PX
 from lesiondash.images.deeplesion import DeepLesion
 from lesiondash.learning.classifier import LesionClassifier
-from lesiondash.records import UNLABELLED, Lesion
+from lesiondash.records import Lesion
 from lesiondash.retrieval.added import Added
 from lesiondash.retrieval.index import Index, check_encoder
 from lesiondash.retrieval.projection import place, project
@@ -161,7 +161,7 @@ def fit_classifier(
     vectors: npt.NDArray[np.float32], lesions: Sequence[Lesion], encoder_fingerprint: str
 ) -> LesionClassifier | None:
     """Fit a classifier of types to the labelled lesions outside of the test split; None where they are too few."""
-    rows = [k for k, lesion in enumerate(lesions) if lesion.type != UNLABELLED and lesion.split != "test"]
+    rows = [k for k, lesion in enumerate(lesions) if lesion.may_teach]
     try:
         return LesionClassifier.fit(
             vectors[rows],

@@ -44,7 +44,7 @@ class VoteRecord:
     def of(cls, index: Index, lesions: Sequence[Lesion], ks: Sequence[int]) -> dict[int, VoteRecord]:
         """Let every labelled lesion outside of the test split be voted on by its nearest; a record for each k."""
         records = {k: cls(k, np.zeros(k + 1, np.int64), np.zeros(k + 1, np.int64)) for k in ks}
-        rows = [row for row, item in enumerate(lesions) if item.type != UNLABELLED and item.split != "test"]
+        rows = [row for row, item in enumerate(lesions) if item.may_teach]
         if rows:
             patients = np.unique([lesion.patient_id for lesion in lesions], return_inverse=True)[1]
             allowed = patients[rows][:, None] != patients[None, :]

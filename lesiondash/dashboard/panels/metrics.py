@@ -83,12 +83,13 @@ class MetricsPanel:
 
     def _evaluation(self, lesions: list[Lesion]) -> Evaluation:
         """Evaluate the vectors that the search uses; only the slices beside the lesions' own are embedded for it."""
-        from lesiondash.evaluate import evaluate_vectors, to_learn_from
+        from lesiondash.evaluate import evaluate_vectors
 
         store = self.store
         # Of the collection alone: what people add to it, of whichever patient, trains nothing.
         others = [item for item in store.collection.lesions if item.split != "test"]
-        vectors, beside = (store.gallery.vectors[self._rows(each)] for each in (lesions, to_learn_from(others)))
+        seen = [item for item in others if item.may_teach]
+        vectors, beside = (store.gallery.vectors[self._rows(each)] for each in (lesions, seen))
         slices = store.encoder.architecture.slices
         further = store.encoder.embed(collect_stacks(store.collection, lesions, slices, slice_offset=1))
         return evaluate_vectors(
